@@ -1,0 +1,1 @@
+"""THE OUTSIDE. One door per dependency; foreign types and exceptions stop here."""

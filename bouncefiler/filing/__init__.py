@@ -1,0 +1,1 @@
+"""WHAT SHOULD BE DONE? Verdicts and policy in, Plan out. Pure: no server, no clock."""

@@ -1,0 +1,109 @@
+"""The words of recognition: Kind (what a message is), Cause (why delivery failed), and the Verdict that carries both.
+
+A bounce is a delivery status notification (DSN, RFC 3464) or its like: mail by which a server says that it could
+not deliver an earlier message, the original.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bouncefiler.recognition.status import EnhancedStatus
+
+
+class Kind(StrEnum):
+    """What a message is. Only `failed` and `delayed` are bounces."""
+
+    FAILED = "failed"
+    DELAYED = "delayed"
+    DELIVERED = "delivered"
+    FEEDBACK = "feedback"
+    AUTOREPLY = "autoreply"
+    RECEIPT = "receipt"
+    CHALLENGE = "challenge"
+    IMITATION = "imitation"
+    """Made to look like a bounce, without one sign of a real delivery attempt (phishing)."""
+    OTHER = "other"
+
+    @property
+    def is_bounce(self) -> bool:
+        """Whether this kind reports a delivery that failed or is late."""
+        return self in (Kind.FAILED, Kind.DELAYED)
+
+
+class Cause(StrEnum):
+    """Why delivery failed."""
+
+    MAILBOX_FULL = "mailbox-full"
+    USER_UNKNOWN = "user-unknown"
+    MAILBOX_DISABLED = "mailbox-disabled"
+    DOMAIN_UNKNOWN = "domain-unknown"
+    SENDER_BLOCKED = "sender-blocked"
+    AUTH_FAILED = "auth-failed"
+    CONTENT_REJECTED = "content-rejected"
+    MESSAGE_TOO_BIG = "message-too-big"
+    RELAY_DENIED = "relay-denied"
+    RATE_LIMITED = "rate-limited"
+    UNREACHABLE = "unreachable"
+    POLICY = "policy"
+    MOVED = "moved"
+    LOOP = "loop"
+    PROTOCOL_ERROR = "protocol-error"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One fact that the verdict rests on: the row that spoke, the place it looked at, and what stood there."""
+
+    rule: str
+    where: str
+    excerpt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One address that the bounce is about; the fields are those of RFC 3464, 2.3, empty or None where not said."""
+
+    final_recipient: str
+    original_recipient: str | None = None
+    action: str | None = None
+    status: EnhancedStatus | None = None
+    reply_code: int | None = None
+    diagnostic_code: str = ""
+    remote_mta: str | None = None
+    cause: Cause = Cause.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """The returned message, as far as it came back; header values decoded, empty where absent."""
+
+    message_id: str = ""
+    from_: str = ""
+    to: str = ""
+    subject: str = ""
+    date: str = ""
+    received: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a message is and how that is known; `explain` prints exactly this."""
+
+    kind: Kind
+    cause: Cause | None = None
+    """The cause of the first failed recipient that has one; None unless the message is a bounce."""
+    recipients: tuple[Recipient, ...] = ()
+    reporting_mta: str | None = None
+    null_reverse_path: bool | None = None
+    """Whether Return-Path is <>; None when none was recorded (unknown is not "not null")."""
+    original: Original | None = None
+    format: str | None = None
+    """Name of the layout table that matched, None when the DSN part alone said it all."""
+    rules: tuple[str, ...] = ()
+    """Names of the user's rules that matched, in their order."""
+    evidence: tuple[Evidence, ...] = ()
+    incomplete: bool = False
+    """True when the bytes were cut short before what could change this verdict: read more and ask again."""
