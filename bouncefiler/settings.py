@@ -1,0 +1,92 @@
+"""What the user has configured, as plain frozen data. `config` reads it from the file; everything else only takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+
+from bouncefiler.backscatter.volume import WatchPolicy
+from bouncefiler.filing.plan import FilingPolicy
+
+
+class Security(StrEnum):
+    """How the connection is protected: TLS from the start, STARTTLS before anything else (RFC 8314), or not at all."""
+
+    TLS = "tls"
+    STARTTLS = "starttls"
+    PLAIN = "plain"
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """How to reach an IMAP account."""
+
+    host: str
+    port: int
+    user: str
+    security: Security = Security.TLS
+    ca_file: Path | None = None
+    """PEM file of the authority to trust instead of the system's."""
+    fingerprint: str | None = None
+    """SHA-256 of the server's certificate, 64 lower-case hex digits: trust this one and no other."""
+    timeout: float = 60.0
+    """Seconds to wait for the server's next octet."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyringEntry:
+    """The password is in the desktop's keyring, where `bouncefiler login` puts it."""
+
+    service: str = "bouncefiler"
+
+
+@dataclass(frozen=True, slots=True)
+class SystemdCredential:
+    """The password is a systemd credential: a file of this name in $CREDENTIALS_DIRECTORY (systemd.exec(5))."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """The first line that this program prints is the password; it is run without a shell."""
+
+    argv: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentVariable:
+    """The password is in this environment variable."""
+
+    name: str
+
+
+CredentialSource = KeyringEntry | SystemdCredential | Command | EnvironmentVariable
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One account and what to do in it."""
+
+    name: str
+    server: Server
+    credential: CredentialSource
+    folders: tuple[str, ...] = ("INBOX",)
+    poll_interval: timedelta = timedelta(minutes=5)
+    filing: FilingPolicy = field(default_factory=FilingPolicy)
+    watch: WatchPolicy = field(default_factory=WatchPolicy)
+    alert_channels: tuple[str, ...] = ("log", "inbox")
+    language: str | None = None
+    """Language of alerts, such as "en" or "pt"; None takes the locale's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole configuration."""
+
+    path: Path
+    accounts: Mapping[str, Account]
+    state_dir: Path
