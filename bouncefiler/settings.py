@@ -1,4 +1,4 @@
-"""What the user has configured, as plain frozen data. `config` reads it from the file; everything else only takes it."""
+"""What the user has configured, as plain frozen data: `config` reads it from the file, everything else takes it."""
 
 from __future__ import annotations
 

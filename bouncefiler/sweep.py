@@ -14,10 +14,8 @@ from typing import Protocol
 
 from bouncefiler.errors import BrakePulled, FolderMissing
 from bouncefiler.filing.plan import (
-    MAX_HEADER_OCTETS,
     Arrival,
     FilingPolicy,
-    Fingerprint,
     JournalEntry,
     Judged,
     LooseEnds,
@@ -28,9 +26,9 @@ from bouncefiler.filing.plan import (
     Plan,
     Settlement,
     Watermark,
-    fingerprint_of,
     make_plan,
 )
+from bouncefiler.recognition.identity import Fingerprint, fingerprint_of, header_block
 from bouncefiler.recognition.verdict import Verdict
 
 FIRST_OCTETS = 8_192
@@ -274,7 +272,7 @@ def _judge(reader: Reader, state: FolderState, uids: Sequence[int], recogniser: 
 
 def _wants_more(reading: Reading, judged: Judged) -> bool:
     cut = len(reading.raw) < reading.size
-    return cut and (judged.verdict.incomplete or _header_block(reading.raw) is None)
+    return cut and (judged.verdict.incomplete or header_block(reading.raw) is None)
 
 
 def _judged(state: FolderState, reading: Reading, recogniser: Recogniser) -> Judged:
@@ -283,22 +281,14 @@ def _judged(state: FolderState, reading: Reading, recogniser: Recogniser) -> Jud
 
 
 def _arrival(state: FolderState, reading: Reading) -> Arrival:
-    header_block = _header_block(reading.raw)
+    block = header_block(reading.raw)
     return Arrival(
         MessageRef(state.folder, state.uidvalidity, reading.uid),
-        fingerprint_of(reading.raw if header_block is None else header_block),
+        fingerprint_of(reading.raw if block is None else block),
         reading.received_at,
         reading.size,
         reading.deleted,
     )
-
-
-def _header_block(raw: bytes) -> bytes | None:
-    """Return the part before the blank line; None when it is not all there."""
-    ends = [end for mark in (b"\r\n\r\n", b"\n\n") if (end := raw.find(mark)) >= 0]
-    if ends:
-        return raw[: min(ends)]
-    return raw[:MAX_HEADER_OCTETS] if len(raw) >= MAX_HEADER_OCTETS else None
 
 
 def plan_loose_ends(

@@ -6,21 +6,15 @@ survives moves. A plan's first page settles what a crash left open, by what is i
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from itertools import pairwise
-from typing import NewType
 
+from bouncefiler.recognition.identity import Fingerprint
 from bouncefiler.recognition.verdict import Cause, Kind, Verdict
-
-Fingerprint = NewType("Fingerprint", str)
-
-MAX_HEADER_OCTETS = 65_536
-"""A fingerprint looks no further than this into a header block."""
 
 MAX_UID_SET_CHARS = 6_000
 """UID sets stay well below the 8,192 octets that RFC 7162, 4 names as a line that servers should accept."""
@@ -203,15 +197,6 @@ class Plan:
     def moves(self) -> tuple[Move, ...]:
         """All moves, in batch order."""
         return tuple(move for batch in self.batches for move in batch.moves)
-
-
-def fingerprint_of(header_block: bytes) -> Fingerprint:
-    """Return the identity of the message with this header block (up to, not including, the blank line).
-
-    Line ends do not count: servers store LF or CRLF. The Received lines make it unique to one delivery.
-    """
-    normal = header_block[:MAX_HEADER_OCTETS].replace(b"\r\n", b"\n").rstrip(b"\r\n")
-    return Fingerprint(hashlib.sha256(normal).hexdigest()[:32])
 
 
 def decide(verdict: Verdict, policy: FilingPolicy) -> Disposition:
