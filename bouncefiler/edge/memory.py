@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 
 from bouncefiler.errors import CannotMove, FolderMissing, FolderRenumbered, OverQuota
 from bouncefiler.filing.plan import MessageRef, Method, MoveBatch
@@ -66,7 +67,7 @@ class MemoryAccount:
     def state(self, folder: str) -> FolderState | None:
         """See sweep.Reader."""
         held = self.folders.get(folder)
-        return held and FolderState(folder, held.uidvalidity, held.uidnext, len(held.messages))
+        return FolderState(folder, held.uidvalidity, held.uidnext, len(held.messages)) if held else None
 
     def scan(self, state: FolderState, span: Span, suspect: Callable[[bytes], bool]) -> Iterator[Window]:
         """See sweep.Reader."""
@@ -131,7 +132,7 @@ class MemoryAccount:
         """See sweep.Mover."""
         for ref in refs:
             source = self._same_as(ref.folder, ref.uidvalidity)
-            self._does("remove", lambda uid=ref.uid, source=source: _drop(source, {uid: 0}))
+            self._does("remove", partial(_drop, source, (ref.uid,)))
 
     def renumber(self, folder: str) -> None:
         """Give the folder a new UIDVALIDITY, as a server does after it was restored."""
@@ -160,7 +161,7 @@ class MemoryAccount:
         return held
 
 
-def _drop(folder: Folder, uids: Mapping[int, int]) -> None:
+def _drop(folder: Folder, uids: Iterable[int]) -> None:
     for uid in uids:
         folder.messages.pop(uid, None)
 
