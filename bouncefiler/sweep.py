@@ -6,10 +6,11 @@ account. What both need of the outside is stated here as protocols, which the mo
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain
 from typing import Protocol
 
 from bouncefiler.errors import BrakePulled, FolderMissing
@@ -215,14 +216,13 @@ def pages(reader: Reader, ledger: Ledger, scope: Scope, recogniser: Recogniser, 
     """
     entries = ledger.open_entries()
     if entries:
-        yield plan_loose_ends(reader, entries, recogniser, policy)
-    for folder in scope.folders:
-        yield from _folder_pages(reader, ledger, folder, scope, recogniser, policy)
+        yield plan_loose_ends(reader, entries, task)
+    for folder in task.scope.folders:
+        yield from _folder_pages(reader, ledger, folder, task)
 
 
-def _folder_pages(
-    reader: Reader, ledger: Ledger, folder: str, scope: Scope, recogniser: Recogniser, policy: FilingPolicy
-) -> Iterator[Plan]:
+def _folder_pages(reader: Reader, ledger: Ledger, folder: str, task: Task) -> Iterator[Plan]:
+    scope, recogniser = task.scope, task.recogniser
     state = reader.state(folder)
     if state is None:
         raise FolderMissing(
@@ -235,7 +235,7 @@ def _folder_pages(
             judged = tuple(_judge(reader, state, part.suspects, recogniser))
             yield make_plan(
                 judged,
-                policy,
+                task.policy,
                 filed=ledger.filed({item.arrival.fingerprint for item in judged}),
                 scanned=part.scanned,
                 # A scan by date passes over older messages, so it cannot say how far the folder has been read.
@@ -291,9 +291,7 @@ def _arrival(state: FolderState, reading: Reading) -> Arrival:
     )
 
 
-def plan_loose_ends(
-    reader: Reader, entries: Sequence[JournalEntry], recogniser: Recogniser, policy: FilingPolicy
-) -> Plan:
+def plan_loose_ends(reader: Reader, entries: Sequence[JournalEntry], task: Task) -> Plan:
     """Look at what an interrupted run left open, and plan its end; what never happened is planned anew."""
     present: dict[MessageRef, Arrival] = {}
     judged: list[Judged] = []
@@ -305,11 +303,11 @@ def plan_loose_ends(
             renumbered.add(folder)
         if state is None or not uids:
             continue
-        for item in _judge(reader, state, uids, recogniser):
+        for item in _judge(reader, state, uids, task.recogniser):
             present[item.arrival.ref] = item.arrival
             judged.append(item)
     loose_ends = LooseEnds(tuple(entries), present, frozenset(renumbered), _found(reader, entries))
-    return make_plan(judged, policy, loose_ends=loose_ends)
+    return make_plan(judged, task.policy, loose_ends=loose_ends)
 
 
 def _found(reader: Reader, entries: Sequence[JournalEntry]) -> dict[str, tuple[Arrival, ...]]:
@@ -341,22 +339,20 @@ def carry_out(plan: Plan, mover: Mover, journal: Journal) -> Report:
     Raises AccountError, StoreBroken. Whatever it raises, the next `pages` begins by settling what was left open.
     """
     _settle(plan.settlements, mover, journal)
-    moved = gone = 0
+    moved = 0
     for batch in plan.batches:
         target = mover.prepare(batch.to)
         journal.intend(batch, target, mover.method)
-        went = mover.move(batch)
-        moved += journal.settle_moved(batch, went)
+        moved += journal.settle_moved(batch, mover.move(batch))
     journal.finish(plan)
-    settled = [s for s in plan.settlements if s.outcome is Outcome.MOVED]
-    gone += sum(s.outcome is Outcome.GONE for s in plan.settlements)
+    outcomes = Counter(settlement.outcome for settlement in plan.settlements)
     return Report(
         scanned=plan.scanned,
         moved=moved,
         left=len(plan.left),
-        gone=gone,
+        gone=outcomes[Outcome.GONE],
         unsettled=len(plan.moves) - moved,
-        settled=len(settled),
+        settled=outcomes[Outcome.MOVED],
     )
 
 
@@ -369,6 +365,45 @@ def _settle(settlements: Sequence[Settlement], mover: Mover, journal: Journal) -
         mover.remove(refs)
     if settlements:
         journal.settle(settlements)
+
+
+class Account(Reader, Mover, Protocol):
+    """An account that can be read and whose mail can be moved."""
+
+
+class Watcher(Protocol):
+    """Who looks on while a sweep is carried out."""
+
+    def check(self, plan: Plan) -> None:
+        """See the plan before it is carried out; whatever this raises ends the sweep, with nothing of the plan done."""
+
+    def done(self, plan: Plan, report: Report) -> None:
+        """See what came of the plan."""
+
+    def stopping(self) -> bool:
+        """Whether the sweep is to end after the plan in hand."""
+
+
+def clean(account: Account, journal: Journal, task: Task, watcher: Watcher) -> Report:
+    """Carry out one page after the other, then look once at moves whose end the server did not tell.
+
+    Raises what `pages` and `carry_out` raise, and what the watcher's `check` raises.
+    """
+    total = Report()
+    for plan in chain(pages(account, journal, task), _afterthought(account, journal, task)):
+        watcher.check(plan)
+        report = carry_out(plan, account, journal)
+        watcher.done(plan, report)
+        total += report
+        if watcher.stopping():
+            break
+    return total
+
+
+def _afterthought(reader: Reader, journal: Journal, task: Task) -> Iterator[Plan]:
+    entries = journal.open_entries()
+    if entries:
+        yield plan_loose_ends(reader, entries, task)
 
 
 @dataclass(slots=True)
