@@ -209,7 +209,16 @@ class Recogniser:
     """`examine(raw, cut)` gives the verdict and the decoded Subject; `cut` says that `raw` is not the whole message."""
 
 
-def pages(reader: Reader, ledger: Ledger, scope: Scope, recogniser: Recogniser, policy: FilingPolicy) -> Iterator[Plan]:
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a sweep is to look at, how it tells what a message is, and what the user wants done."""
+
+    scope: Scope
+    recogniser: Recogniser
+    policy: FilingPolicy
+
+
+def pages(reader: Reader, ledger: Ledger, task: Task) -> Iterator[Plan]:
     """Read the account and yield the plan of one window after the other; first that of loose ends, if there are any.
 
     Raises AccountError, StoreBroken; FolderMissing when a watched folder does not exist.
