@@ -242,13 +242,13 @@ def _folder_pages(reader: Reader, ledger: Ledger, folder: str, task: Task) -> It
     for window in reader.scan(state, span, recogniser.suspect):
         for part in _parts(window):
             judged = tuple(_judge(reader, state, part.suspects, recogniser))
-            yield make_plan(
-                judged,
-                task.policy,
-                filed=ledger.filed({item.arrival.fingerprint for item in judged}),
+            filed = ledger.filed({item.arrival.fingerprint for item in judged})
+            yield replace(
+                make_plan(judged, task.policy, filed=filed),
                 scanned=part.scanned,
                 # A scan by date passes over older messages, so it cannot say how far the folder has been read.
                 watermark=None if scope.since else Watermark(folder, state.uidvalidity, part.last_uid),
+                done=(part.last_uid + 1 - span.first_uid) / max(1, state.uidnext - span.first_uid),
             )
 
 
@@ -270,23 +270,21 @@ def _parts(window: Window) -> Iterator[Window]:
 def _judge(reader: Reader, state: FolderState, uids: Sequence[int], recogniser: Recogniser) -> Iterator[Judged]:
     undecided = []
     for reading in reader.read(state, uids, FIRST_OCTETS):
-        if _wants_more(reading, judged := _judged(state, reading, recogniser)):
+        cut = _cut(reading, FIRST_OCTETS)
+        verdict, subject = recogniser.examine(reading.raw, cut)
+        if cut and (verdict.incomplete or header_block(reading.raw) is None):
             undecided.append(reading.uid)
         else:
-            yield judged
+            yield Judged(_arrival(state, reading), verdict, subject)
     for start in range(0, len(undecided), MAX_UNDECIDED):
         for reading in reader.read(state, undecided[start : start + MAX_UNDECIDED], MORE_OCTETS):
-            yield _judged(state, reading, recogniser)
+            verdict, subject = recogniser.examine(reading.raw, _cut(reading, MORE_OCTETS))
+            yield Judged(_arrival(state, reading), verdict, subject)
 
 
-def _wants_more(reading: Reading, judged: Judged) -> bool:
-    cut = len(reading.raw) < reading.size
-    return cut and (judged.verdict.incomplete or header_block(reading.raw) is None)
-
-
-def _judged(state: FolderState, reading: Reading, recogniser: Recogniser) -> Judged:
-    verdict, subject = recogniser.examine(reading.raw, len(reading.raw) < reading.size)
-    return Judged(_arrival(state, reading), verdict, subject)
+def _cut(reading: Reading, octets: int) -> bool:
+    # RFC822.SIZE alone would not do: some servers estimate it.
+    return octets <= len(reading.raw) < reading.size
 
 
 def _arrival(state: FolderState, reading: Reading) -> Arrival:

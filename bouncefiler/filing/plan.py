@@ -192,6 +192,8 @@ class Plan:
     left: tuple[Left, ...] = ()
     scanned: int = 0
     watermark: Watermark | None = None
+    done: float = 0.0
+    """How much of the folder has been read when this plan is carried out, 0 to 1."""
 
     @property
     def moves(self) -> tuple[Move, ...]:
@@ -218,8 +220,6 @@ def make_plan(
     *,
     filed: Collection[Fingerprint] = (),
     loose_ends: LooseEnds | None = None,
-    scanned: int = 0,
-    watermark: Watermark | None = None,
 ) -> Plan:
     """Plan for the messages of one window.
 
@@ -247,7 +247,7 @@ def make_plan(
         for (source, uidvalidity, to), group in moves.items()
         for chunk in _chunks(sorted(group, key=lambda move: move.judged.arrival.ref.uid))
     )
-    return Plan(settlements, batches, tuple(left), scanned, watermark)
+    return Plan(settlements, batches, tuple(left))
 
 
 def _disposition(item: Judged, policy: FilingPolicy, filed: Collection[Fingerprint]) -> Disposition:
