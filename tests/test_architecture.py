@@ -1,0 +1,206 @@
+"""The house's rules about imports, read from the source: imports point down, and each dependency has one door."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import bouncefiler
+
+PACKAGE = Path(bouncefiler.__file__).parent
+
+FLOORS = [  # top to bottom; a room may import from the floors below it, and from itself
+    {"__main__"},
+    {"cli"},
+    {"service"},
+    {"app"},
+    {"edge"},
+    {"sweep", "config", "render", "settings"},
+    {"filing", "backscatter"},
+    {"recognition"},
+    {"errors"},
+    {"__init__"},
+]
+
+BESIDE = {  # the few imports that stay on their floor
+    ("config", "settings"),
+    ("render", "settings"),
+    ("render", "sweep"),
+}
+
+DOORS = {  # each package from outside → the one module that knows it
+    "apscheduler": "service",
+    "click": "cli",
+    "imapclient": "edge.imap",
+    "keyring": "edge.credentials",
+    "pydantic": "config",
+    "rich": "render",
+    "sqlite3": "edge.store",
+}
+
+OUTSIDE = {
+    "asyncio",
+    "imaplib",
+    "logging",
+    "os",
+    "random",
+    "smtplib",
+    "socket",
+    "ssl",
+    "subprocess",
+    "threading",
+    "time",
+}
+
+CLOSED = {  # room → what its floor would allow, and it still must not know
+    "service": {"app", "edge", "sweep", "filing", "backscatter", "recognition"},
+    "sweep": OUTSIDE,
+    "filing": OUTSIDE,
+    "backscatter": OUTSIDE,
+    "recognition": OUTSIDE,
+}
+
+EDGE_PAIRS = {("edge.imap", "edge.stream")}  # otherwise no edge module knows another: a door can be replaced alone
+
+CLOCKS = {("datetime", "now"), ("datetime", "utcnow"), ("datetime", "today"), ("date", "today"), ("time", "time")}
+
+HAVE_A_CLOCK = {"cli", "app", "service"}
+
+
+class Module(NamedTuple):
+    """A module of ours, named without the package's own name."""
+
+    name: str
+    tree: ast.Module
+
+    @property
+    def room(self) -> str:
+        return self.name.partition(".")[0]
+
+
+def modules(package: Path) -> Iterator[Module]:
+    for path in sorted(package.rglob("*.py")):
+        parts = path.relative_to(package).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+        yield Module(name, ast.parse(path.read_text(encoding="utf-8"), str(path)))
+
+
+def imports(module: Module) -> Iterator[str]:
+    """Yield what is imported, with its full dotted name; ours begin with "bouncefiler"."""
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = "." * node.level + (f"{node.module}." if node.module else "")
+            yield from (start + alias.name for alias in node.names)
+
+
+def ours(imported: str, known: set[str]) -> str | None:
+    """Return which module of ours is meant, None when it is somebody else's."""
+    package, _, name = imported.partition(".")
+    if package != "bouncefiler":
+        return None
+    while name and name not in known:
+        name = name.rpartition(".")[0]
+    return name or "__init__"
+
+
+def floor(room: str) -> int:
+    return next((i for i, rooms in enumerate(FLOORS) if room in rooms), -1)
+
+
+def goes_down(importer: str, imported: str) -> bool:
+    room, other = importer.partition(".")[0], imported.partition(".")[0]
+    if room == other == "edge":
+        return imported == "edge" or (importer, imported) in EDGE_PAIRS
+    return room == other or (room, other) in BESIDE or floor(room) < floor(other)
+
+
+def import_faults(module: Module, imported: str, known: set[str]) -> Iterator[str]:
+    if imported.startswith("."):
+        yield f"{module.name} imports {imported}: say bouncefiler.… instead of dots"
+        return
+    other = ours(imported, known)
+    package = imported.partition(".")[0]
+    if other and not goes_down(module.name, other):
+        yield f"{module.name} imports {other}, which is not below it"
+    if (other or package).partition(".")[0] in CLOSED.get(module.room, ()):
+        yield f"{module.name} imports {other or package}, which {module.room} must not know"
+    if not other and DOORS.get(package, module.name) != module.name:
+        yield f"{module.name} imports {package}, whose door is {DOORS[package]}"
+    if not other and package not in DOORS and package not in sys.stdlib_module_names:
+        yield f"{module.name} imports {package}, which has no door yet"
+
+
+def word_faults(module: Module) -> Iterator[str]:
+    for node in ast.walk(module.tree):
+        match node:
+            case ast.Call(func=ast.Name(id="print" | "exit" | "quit" | "SystemExit" as word)) if module.room != "cli":
+                yield f"{module.name}:{node.lineno} calls {word}(): only cli prints and exits"
+            case ast.Attribute(value=ast.Name(id="sys"), attr="exit") if module.room not in {"cli", "__main__"}:
+                yield f"{module.name}:{node.lineno} calls sys.exit(): only cli prints and exits"
+            case ast.Attribute(value=ast.Name(id=owner), attr=word) if (owner, word) in CLOCKS:
+                if module.room not in HAVE_A_CLOCK:
+                    yield f"{module.name}:{node.lineno} reads {owner}.{word}: time is an argument there"
+            case ast.arg(arg="dry_run") | ast.keyword(arg="dry_run"):
+                yield f"{module.name}:{node.lineno} has a dry_run: preview is made of what cannot move mail instead"
+            case _:
+                pass
+
+
+def faults(package: Path) -> list[str]:
+    house = list(modules(package))
+    known = {module.name for module in house}
+    found = [f"{module.name} is on no floor" for module in house if floor(module.room) < 0]
+    for module in house:
+        found += [fault for imported in imports(module) for fault in import_faults(module, imported, known)]
+        found += word_faults(module)
+    return found
+
+
+def test_the_house_stands() -> None:
+    """Imports point down, each dependency has one door, only cli prints, and nothing below app knows the time."""
+
+    assert faults(PACKAGE) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "code", "fault"),
+    [
+        ("filing/plan", "from bouncefiler.sweep import pages", "filing.plan imports sweep, which is not below it"),
+        ("filing/plan", "import bouncefiler.backscatter", "filing.plan imports backscatter, which is not below it"),
+        ("recognition/a", "from bouncefiler import config", "recognition.a imports config, which is not below it"),
+        ("recognition/a", "import os.path", "recognition.a imports os, which recognition must not know"),
+        (
+            "recognition/a",
+            "def f():\n    import socket",
+            "recognition.a imports socket, which recognition must not know",
+        ),
+        ("edge/imap", "from bouncefiler.edge.store import x", "edge.imap imports edge.store, which is not below it"),
+        ("edge/imap", "from bouncefiler.edge import store", "edge.imap imports edge.store, which is not below it"),
+        ("edge/imap", "import sqlite3", "edge.imap imports sqlite3, whose door is edge.store"),
+        ("service", "from bouncefiler.sweep import pages", "service imports sweep, which service must not know"),
+        ("sweep", "from imapclient import IMAPClient", "sweep imports imapclient, whose door is edge.imap"),
+        ("render", "import requests", "render imports requests, which has no door yet"),
+        ("render", "print('x')", "render:1 calls print(): only cli prints and exits"),
+        ("app", "import sys\nsys.exit(1)", "app:2 calls sys.exit(): only cli prints and exits"),
+        ("app", "raise SystemExit(1)", "app:1 calls SystemExit(): only cli prints and exits"),
+        ("sweep", "now = datetime.now(UTC)", "sweep:1 reads datetime.now: time is an argument there"),
+        ("app", "def clean(dry_run): ...", "app:1 has a dry_run: preview is made of what cannot move mail instead"),
+        ("sweep", "from . import config", "sweep imports .config: say bouncefiler.… instead of dots"),
+        ("utils", "", "utils is on no floor"),
+    ],
+)
+def test_a_broken_rule_is_named(tmp_path: Path, module: str, code: str, fault: str) -> None:
+    """Each rule can fail, and says who broke it with what."""
+
+    for name in ("backscatter/__init__", "config", "edge/__init__", "edge/store", "sweep", module):
+        path = tmp_path / f"{name}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(code if name == module else "", encoding="utf-8")
+    assert faults(tmp_path) == [fault]
