@@ -16,6 +16,7 @@ from typing import Protocol
 from bouncefiler.errors import BrakePulled, FolderMissing
 from bouncefiler.filing.plan import (
     Arrival,
+    Filed,
     FilingPolicy,
     JournalEntry,
     Judged,
@@ -153,8 +154,8 @@ class Ledger(Protocol):
     def open_entries(self) -> tuple[JournalEntry, ...]:
         """Return the moves that were intended and not settled."""
 
-    def filed(self, fingerprints: Collection[Fingerprint]) -> frozenset[Fingerprint]:
-        """Return those of `fingerprints` that were moved by an earlier run."""
+    def filed(self, fingerprints: Collection[Fingerprint]) -> Filed:
+        """Return those of `fingerprints` that were moved before, and how far their folders were numbered then."""
 
     def watermark(self, folder: str) -> Watermark | None:
         """Return how far the folder has been read, None when it never was."""
@@ -244,7 +245,7 @@ def _folder_pages(reader: Reader, ledger: Ledger, folder: str, task: Task) -> It
             judged = tuple(_judge(reader, state, part.suspects, recogniser))
             filed = ledger.filed({item.arrival.fingerprint for item in judged})
             yield replace(
-                make_plan(judged, task.policy, filed=filed),
+                make_plan(judged, task.policy, filed=filed, uidnexts={folder: state.uidnext}),
                 scanned=part.scanned,
                 # A scan by date passes over older messages, so it cannot say how far the folder has been read.
                 watermark=None if scope.since else Watermark(folder, state.uidvalidity, part.last_uid),
@@ -303,6 +304,7 @@ def plan_loose_ends(reader: Reader, entries: Sequence[JournalEntry], task: Task)
     present: dict[MessageRef, Arrival] = {}
     judged: list[Judged] = []
     renumbered: set[str] = set()
+    uidnexts: dict[str, int] = {}
     for folder, group in _grouped(entries, lambda entry: entry.ref.folder):
         state = reader.state(folder)
         uids = sorted({entry.ref.uid for entry in group if state and entry.ref.uidvalidity == state.uidvalidity})
@@ -310,11 +312,12 @@ def plan_loose_ends(reader: Reader, entries: Sequence[JournalEntry], task: Task)
             renumbered.add(folder)
         if state is None or not uids:
             continue
+        uidnexts[folder] = state.uidnext
         for item in _judge(reader, state, uids, task.recogniser):
             present[item.arrival.ref] = item.arrival
             judged.append(item)
     loose_ends = LooseEnds(tuple(entries), present, frozenset(renumbered), _found(reader, entries))
-    return make_plan(judged, task.policy, loose_ends=loose_ends)
+    return make_plan(judged, task.policy, uidnexts=uidnexts, loose_ends=loose_ends)
 
 
 def _found(reader: Reader, entries: Sequence[JournalEntry]) -> dict[str, tuple[Arrival, ...]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from itertools import pairwise
+from types import MappingProxyType
 
 from bouncefiler.recognition.identity import Fingerprint
 from bouncefiler.recognition.verdict import Cause, Kind, Verdict
@@ -100,6 +101,8 @@ class MoveBatch:
     uidvalidity: int
     to: str
     moves: tuple[Move, ...]
+    source_uidnext: int = 0
+    """UIDNEXT of the source when it was read: what is put back there later has this UID or a higher one."""
 
     @property
     def uids(self) -> tuple[int, ...]:
@@ -183,6 +186,10 @@ class Watermark:
     last_uid: int
 
 
+Filed = Mapping[Fingerprint, Collection[Watermark]]
+"""Fingerprints that were filed, each with how far its folder was numbered when that was done."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What is to be done about one window of one folder (or, first, about the loose ends of a crash)."""
@@ -218,14 +225,15 @@ def make_plan(
     judged: Iterable[Judged],
     policy: FilingPolicy,
     *,
-    filed: Collection[Fingerprint] = (),
+    filed: Filed = MappingProxyType({}),
+    uidnexts: Mapping[str, int] = MappingProxyType({}),
     loose_ends: LooseEnds | None = None,
 ) -> Plan:
     """Plan for the messages of one window.
 
-    `filed` are the fingerprints that were filed before: such a message was put back by the user and stays. Each judged
-    message appears exactly once, in a batch or in `left`; messages held by an entry that is settled other than `void`
-    are left out.
+    `filed` names the fingerprints that were filed before: such a message was put back by the user, and stays.
+    `uidnexts` gives the UIDNEXT of each folder that the messages are in. Each judged message appears exactly once, in a
+    batch or in `left`; messages held by an entry that is settled other than `void` are left out.
     """
     settlements = settle(loose_ends) if loose_ends else ()
     held = {s.entry.ref for s in settlements if s.outcome is not Outcome.VOID}
@@ -243,21 +251,32 @@ def make_plan(
             case Leave(why=why):
                 left.append(Left(item, why))
     batches = tuple(
-        MoveBatch(source, uidvalidity, to, chunk)
+        MoveBatch(source, uidvalidity, to, chunk, uidnexts.get(source, 0))
         for (source, uidvalidity, to), group in moves.items()
         for chunk in _chunks(sorted(group, key=lambda move: move.judged.arrival.ref.uid))
     )
     return Plan(settlements, batches, tuple(left))
 
 
-def _disposition(item: Judged, policy: FilingPolicy, filed: Collection[Fingerprint]) -> Disposition:
+def _disposition(item: Judged, policy: FilingPolicy, filed: Filed) -> Disposition:
     disposition = decide(item.verdict, policy)
     if isinstance(disposition, File):
-        if item.arrival.fingerprint in filed:
+        if _put_back(item.arrival, filed):
             return Leave("put back by you")
         if item.arrival.deleted:
             return Leave("you marked it as deleted")
     return disposition
+
+
+def _put_back(arrival: Arrival, filed: Filed) -> bool:
+    """Whether this is a message that was filed, rather than a twin that lay beside it when that was done."""
+    marks = filed.get(arrival.fingerprint)
+    if not marks:
+        return False
+    ref = arrival.ref
+    return not any(
+        (mark.folder, mark.uidvalidity) == (ref.folder, ref.uidvalidity) and ref.uid <= mark.last_uid for mark in marks
+    )
 
 
 def _chunks(moves: list[Move]) -> Iterable[tuple[Move, ...]]:

@@ -21,6 +21,7 @@ from bouncefiler.filing.plan import (
     MessageRef,
     Method,
     Outcome,
+    Watermark,
     decide,
     make_plan,
     settle,
@@ -80,10 +81,25 @@ class TestDecide:
 
 class TestMakePlan:
     def test_a_message_that_the_user_put_back_stays(self) -> None:
-        plan = make_plan([Judged(arrival(1), BOUNCE)], POLICY, filed={Fingerprint("print 1")})
+        filed = {Fingerprint("print 5"): [Watermark("INBOX", 7, 4)]}
+
+        plan = make_plan([Judged(arrival(5), BOUNCE)], POLICY, filed=filed)
 
         assert [left.why for left in plan.left] == ["put back by you"]
         assert not plan.batches
+
+    def test_a_twin_that_lay_beside_a_filed_message_is_filed_too(self) -> None:
+        filed = {Fingerprint("print 4"): [Watermark("INBOX", 7, 4)]}
+
+        plan = make_plan([Judged(arrival(4), BOUNCE)], POLICY, filed=filed)
+
+        assert len(plan.moves) == 1
+
+    @pytest.mark.parametrize("mark", [Watermark("INBOX", 6, 9), Watermark("Other", 7, 9)])
+    def test_a_mark_of_another_numbering_proves_no_twin(self, mark: Watermark) -> None:
+        plan = make_plan([Judged(arrival(4), BOUNCE)], POLICY, filed={Fingerprint("print 4"): [mark]})
+
+        assert [left.why for left in plan.left] == ["put back by you"]
 
     def test_a_message_that_somebody_marked_deleted_stays(self) -> None:
         plan = make_plan([Judged(replace(arrival(1), deleted=True), BOUNCE)], POLICY)
