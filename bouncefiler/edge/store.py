@@ -46,6 +46,7 @@ from bouncefiler.sweep import FolderState, Moved, Report
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
+Migrations = tuple[tuple[str, ...], ...]
 
 KEPT = timedelta(days=400)
 """How long a single sighting, a settled move and a sent alert are kept: a year to compare with, and a month over."""
@@ -123,7 +124,7 @@ _FIRST = (
         recipients TEXT NOT NULL, to_uidvalidity INTEGER, to_uid INTEGER)""",
     "CREATE UNIQUE INDEX move_batch ON move (batch, uid)",
     "CREATE INDEX move_open ON move (id) WHERE state = 0",
-    "CREATE TABLE filed (fingerprint BLOB PRIMARY KEY) WITHOUT ROWID",
+    "CREATE TABLE filed (fingerprint BLOB PRIMARY KEY, run INTEGER NOT NULL) WITHOUT ROWID",
     """CREATE TABLE sighting (
         fingerprint BLOB PRIMARY KEY, received_at INTEGER NOT NULL, kind INTEGER NOT NULL,
         cause INTEGER NOT NULL, provenance INTEGER NOT NULL) WITHOUT ROWID""",
@@ -147,7 +148,7 @@ _FIRST = (
     "CREATE TABLE refusal (credential TEXT PRIMARY KEY, count INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_FIRST,)
+MIGRATIONS: Migrations = (_FIRST,)
 """Statements that make version n + 1 of the schema out of version n. What was released is never edited."""
 
 
@@ -159,6 +160,8 @@ class DueAlert:
     channel: str
     alert: Alert
     attempts: int
+    why: str
+    """Why the last attempt failed; empty before there was one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +211,7 @@ class StoreReader:
     def __init__(self, db: sqlite3.Connection, path: Path) -> None:
         self._db = db
         self._path = path
+        self._run = 0
 
     def __enter__(self) -> Self:
         return self
@@ -220,12 +224,17 @@ class StoreReader:
         with _translated(self._path):
             self._db.close()
 
-    def _read(self, decode: Callable[[Row], T], sql: str, parameters: Sequence[object] = ()) -> tuple[T, ...]:
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
         with _translated(self._path):
             try:
-                return tuple(decode(row) for row in self._db.execute(sql, parameters))
+                yield self._db
             except (LookupError, TypeError, ValueError, OverflowError) as exc:
                 raise StoreBroken(_damaged(self._path, "a value makes no sense")) from exc
+
+    def _read(self, decode: Callable[[Row], T], sql: str, parameters: Sequence[object] = ()) -> tuple[T, ...]:
+        with self._reading() as db:
+            return tuple(decode(row) for row in db.execute(sql, parameters))
 
     def open_entries(self) -> tuple[JournalEntry, ...]:
         """Return the moves that were intended and not settled, in the order of their intent."""
@@ -236,15 +245,18 @@ class StoreReader:
         )
 
     def filed(self, fingerprints: Collection[Fingerprint]) -> frozenset[Fingerprint]:
-        """Return those of `fingerprints` that were moved by an earlier run, however long ago."""
+        """Return those of `fingerprints` that were moved by an earlier run, however long ago.
+
+        Not those that the run at work has moved itself: a second such message is a twin, nobody has put it back.
+        """
         keys = [bytes.fromhex(fingerprint) for fingerprint in fingerprints]
         parts = (keys[start : start + MAX_PARAMETERS] for start in range(0, len(keys), MAX_PARAMETERS))
         return frozenset(found for part in parts for found in self._filed(part))
 
     def _filed(self, keys: Sequence[bytes]) -> tuple[Fingerprint, ...]:
         marks = ",".join("?" * len(keys))
-        sql = f"SELECT fingerprint FROM filed WHERE fingerprint IN ({marks})"  # noqa: S608 - marks are "?" only
-        return self._read(lambda row: _fingerprint(row[0]), sql, keys)
+        sql = f"SELECT fingerprint FROM filed WHERE fingerprint IN ({marks}) AND run <> ?"  # noqa: S608 - only "?"
+        return self._read(lambda row: _fingerprint(row[0]), sql, (*keys, self._run))
 
     def watermark(self, folder: str) -> Watermark | None:
         """Return how far the folder has been read, None when it never was."""
@@ -261,8 +273,8 @@ class StoreReader:
             " ORDER BY received_at"
         )
         known = (_epoch(since), _KINDS.index(Kind.FAILED), _PROVENANCES.index(Provenance.GENUINE))
-        with _translated(self._path):
-            return array("q", (received_at for (received_at,) in self._db.execute(sql, known)))
+        with self._reading() as db:
+            return array("q", (received_at for (received_at,) in db.execute(sql, known)))
 
     def daily(self, since: date) -> tuple[DayTotal, ...]:
         """Return the totals of each day (UTC) from `since` on, ascending; days without bounces are not named."""
@@ -307,7 +319,7 @@ class StoreReader:
         """Return the alerts that are to be delivered, or tried again, oldest first."""
         return self._read(
             _due_alert,
-            "SELECT id, channel, key, level, subject, body, attempts FROM outbox"
+            "SELECT id, channel, key, level, subject, body, attempts, why FROM outbox"
             " WHERE sent IS NULL AND due <= ? ORDER BY id",
             (_moment(now),),
         )
@@ -318,8 +330,10 @@ class StoreReader:
         PBKDF2 (RFC 8018), salted per store and cut to 32 bits: each guess is slow, and a match proves nothing. Only
         the names of refused credentials are ever stored, until a login succeeds.
         """
-        (salt,) = self._read(_first, "SELECT value FROM meta WHERE key = 'salt'")
-        return hashlib.pbkdf2_hmac("sha256", secret_parts.encode("utf-8", "surrogatepass"), salt, _STRETCHING, 4).hex()
+        with self._reading() as db:
+            (salt,) = db.execute("SELECT value FROM meta WHERE key = 'salt'").fetchone()
+            secret = secret_parts.encode("utf-8", "surrogatepass")
+            return hashlib.pbkdf2_hmac("sha256", secret, salt, _STRETCHING, 4).hex()
 
     def refusals(self, credential_key: str) -> int:
         """Return how often the server refused this credential since the last login that it accepted."""
@@ -335,7 +349,7 @@ class Store(StoreReader):
     def __init__(self, db: sqlite3.Connection, path: Path, lock: int) -> None:
         super().__init__(db, path)
         self._lock = lock
-        self._run: int | None = None
+        self._files = _identities(path)
 
     def close(self) -> None:
         """Close the file, then let others have it."""
@@ -346,15 +360,18 @@ class Store(StoreReader):
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with _translated(self._path), _transaction(self._db):
-            yield self._db
+        with _translated(self._path):
+            if _identities(self._path) != self._files:
+                raise StoreBroken(f"{self._path} or its lock was replaced while in use; run bouncefiler again")
+            with _transaction(self._db):
+                yield self._db
 
     def begin_run(self, command: str, now: datetime) -> int:
         """Write down that a run begins; what is intended from now on is its doing. Return its id."""
         with self._transaction() as db:
-            run = db.execute("INSERT INTO run (command, began) VALUES (?, ?)", (_text(command), _epoch(now))).lastrowid
-        self._run = run
-        return run or 0
+            began = db.execute("INSERT INTO run (command, began) VALUES (?, ?)", (_text(command), _epoch(now)))
+        self._run = began.lastrowid or 0
+        return self._run
 
     def end_run(self, now: datetime, report: Report) -> None:
         """Write down what came of the run."""
@@ -365,11 +382,11 @@ class Store(StoreReader):
         told = (report.scanned, report.moved, report.left, report.gone, report.unsettled, report.settled)
         with self._transaction() as db:
             db.execute(sql, (_epoch(now), *told, self._run))
-        self._run = None
+        self._run = 0
 
     def intend(self, batch: MoveBatch, target: FolderState, method: Method) -> None:
         """Write down the moves of the batch before they are tried. Only between `begin_run` and `end_run`."""
-        if self._run is None:
+        if not self._run:
             raise RuntimeError("a move can only be intended within a run: call begin_run first")
         about = (self._run, batch.source, batch.uidvalidity, batch.to, target.uidvalidity, target.uidnext, method)
         with self._transaction() as db:
@@ -484,18 +501,7 @@ def open_store(path: Path, *, holder: str) -> Store:
 
     Raises StoreBusy while another process has it open to write (the lock dies with the process), StoreBroken.
     """
-    with ExitStack() as undo, _translated(path):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = _lock(path.with_name(f"{path.name}.lock"), holder)
-        undo.callback(os.close, lock)
-        _make_private(path)
-        db = _connect(path)
-        undo.callback(db.close)
-        _check(db, path)
-        _make_durable(db)
-        _migrate(db, MIGRATIONS)
-        undo.pop_all()
-        return Store(db, path, lock)
+    return _open_store(path, holder, MIGRATIONS)
 
 
 def open_for_reading(path: Path) -> StoreReader:
@@ -504,18 +510,48 @@ def open_for_reading(path: Path) -> StoreReader:
     It changes nothing that is remembered: a file that does not exist reads as empty and is not made; one of an earlier
     version is read through a copy in memory. (Not `mode=ro`: after a kill, SQLite has to clear up before it can read.)
     """
+    return _open_for_reading(path, MIGRATIONS)
+
+
+def _open_store(path: Path, holder: str, migrations: Migrations) -> Store:
     with ExitStack() as undo, _translated(path):
-        db = _connect(path) if path.exists() else sqlite3.connect(":memory:", isolation_level=None)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = _lock(_lock_path(path), holder)
+        undo.callback(os.close, lock)
+        _make_private(path)
+        db = _connect(path)
         undo.callback(db.close)
-        _check(db, path)
-        if _pragma(db, "user_version") < len(MIGRATIONS):
-            db = _copy_in_memory(db)
+        _check(db, path, len(migrations))
+        _make_durable(db)
+        _migrate(db, migrations)
+        undo.pop_all()
+        return Store(db, path, lock)
+
+
+def _open_for_reading(path: Path, migrations: Migrations) -> StoreReader:
+    with ExitStack() as undo, _translated(path):
+        db = _connect(path) if path.exists() else _connect_to_memory()
+        undo.callback(db.close)
+        _check(db, path, len(migrations))
+        if _pragma(db, "user_version") < len(migrations):
+            old, db = db, _connect_to_memory()
             undo.callback(db.close)
-            _migrate(db, MIGRATIONS)
-            undo.pop_all()
+            old.backup(db)
+            old.close()
+            _migrate(db, migrations)
         db.execute("PRAGMA query_only = ON")
         undo.pop_all()
         return StoreReader(db, path)
+
+
+def _lock_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.lock")
+
+
+def _identities(path: Path) -> tuple[tuple[int, int], ...]:
+    """Tell which files are at the paths of the store and its lock; raise FileNotFoundError when one is not there."""
+    found = (path.stat(), _lock_path(path).stat())
+    return tuple((stat.st_dev, stat.st_ino) for stat in found)
 
 
 def _lock(path: Path, holder: str) -> int:
@@ -560,16 +596,21 @@ def _connect(path: Path) -> sqlite3.Connection:
     )
 
 
-def _check(db: sqlite3.Connection, path: Path) -> None:
+def _connect_to_memory() -> sqlite3.Connection:
+    return sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+
+
+def _check(db: sqlite3.Connection, path: Path, known: int) -> None:
     """Raise StoreBroken unless the file is whole, ours, and of a version that we know."""
     blank = not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if not blank and _pragma(db, "application_id") != _APPLICATION_ID:
         raise StoreBroken(f"{path} is not a state file of bouncefiler but another program's; nothing was done to it")
-    if (version := _pragma(db, "user_version")) > len(MIGRATIONS):
-        (written_by,) = db.execute("SELECT value FROM meta WHERE key = 'written_by'").fetchone()
+    if (version := _pragma(db, "user_version")) > known:
+        row = db.execute("SELECT value FROM meta WHERE key = 'written_by'").fetchone()
+        wanted = f"bouncefiler {_printable(str(row[0]))} or later" if row else "a later bouncefiler"
         raise StoreBroken(
-            f"the state file {path} is of version {version}, this bouncefiler ({__version__}) knows no more than "
-            f"{len(MIGRATIONS)}; install bouncefiler {_printable(str(written_by))} or later. Nothing was done"
+            f"the state file {path} is of version {version}, and this bouncefiler ({__version__}) knows no more than "
+            f"version {known}: install {wanted}. Nothing was done"
         )
     if _pragma(db, "page_count") * _pragma(db, "page_size") <= CHEAP_TO_CHECK:
         (said,) = db.execute("PRAGMA quick_check(1)").fetchone()
@@ -596,20 +637,13 @@ def _make_durable(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA foreign_keys = ON")
 
 
-def _migrate(db: sqlite3.Connection, migrations: Sequence[Sequence[str]]) -> None:
+def _migrate(db: sqlite3.Connection, migrations: Migrations) -> None:
     for version in range(_pragma(db, "user_version"), len(migrations)):
         with _transaction(db):
             for statement in migrations[version]:
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {version + 1}")
             db.execute("INSERT OR REPLACE INTO meta VALUES ('written_by', ?)", (__version__,))
-
-
-def _copy_in_memory(db: sqlite3.Connection) -> sqlite3.Connection:
-    copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    db.backup(copy)
-    db.close()
-    return copy
 
 
 @contextmanager
@@ -764,8 +798,8 @@ def _count_moved(db: sqlite3.Connection, ids: Iterable[int]) -> None:
     """Remember those of these moves that were done as filed, and count the bounces among them."""
     moved = [(id_, _OUTCOMES.index(Outcome.MOVED)) for id_ in ids]
     db.executemany(
-        "INSERT INTO filed SELECT fingerprint FROM move WHERE id = ? AND state = ?"
-        " ON CONFLICT (fingerprint) DO NOTHING",
+        "INSERT INTO filed SELECT fingerprint, run FROM move JOIN batch ON batch.id = move.batch"
+        " WHERE move.id = ? AND state = ? ON CONFLICT (fingerprint) DO NOTHING",
         moved,
     )
     db.executemany(
@@ -855,8 +889,8 @@ def _incident(row: Row) -> Incident:
 
 
 def _due_alert(row: Row) -> DueAlert:
-    id_, channel, key, level, subject, body, attempts = row
-    return DueAlert(id_, channel, Alert(key, Level(level), subject, body), attempts)
+    id_, channel, key, level, subject, body, attempts, why = row
+    return DueAlert(id_, channel, Alert(key, Level(level), subject, body), attempts, why)
 
 
 def _run(row: Row) -> Run:
