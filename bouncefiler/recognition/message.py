@@ -1,0 +1,321 @@
+"""Octets to Message: header fields, human text, machine-readable part, returned original. Never raises.
+
+A reader of its own instead of the `email` package, which is slower by a factor of ten, recurses, and raises on damaged
+mail. It follows RFC 5322 and 2045-2047 for what matters here and forgives everything else: any line ends, a leading
+mbox "From " line, missing boundaries, wrong charsets, and mail that was cut short.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from bouncefiler.recognition.text import decode, decode_header, from_base64, from_quoted_printable, strip_html
+from bouncefiler.recognition.verdict import Original
+
+MAX_HEADER_OCTETS = 65_536
+MAX_TEXT_CHARS = 65_536
+MAX_REPORT_OCTETS = 262_144
+MAX_DEPTH = 20
+MAX_PARTS = 200
+MAX_LINE = 2_000
+
+_FIELD = re.compile(rb"^([!-9;-~]{1,80})[ \t]{0,9}:[ \t]*(.*(?:\n[ \t].*)*)", re.MULTILINE)
+_PARAMETER = re.compile(rb"""[;\s]\s{0,99}([!-:<-~]{1,40}?)\*?\s{0,9}=\s{0,9}(?:"((?:[^"\\]|\\.){0,300})|([^;\s"]{1,300}))""")
+_RETURNED = frozenset(
+    {"message/rfc822", "message/global", "text/rfc822-headers", "message/rfc822-headers", "message/global-headers", "text/rfc822"}
+)
+_REPORTS = frozenset({"message/delivery-status", "message/global-delivery-status"})
+_RECEIPTS = frozenset({"message/disposition-notification", "message/global-disposition-notification"})
+_LOST_BOUNDARY = re.compile(rb"\A\s{0,99}--([^\n]{1,99}?)[ \t]*\n(?:[!-9;-~]{1,80}:[^\n]*\n){0,9}?content-", re.IGNORECASE)
+
+
+class Headers:
+    """The fields of a header block, by lower-case name, in their order."""
+
+    __slots__ = ("_decoded", "_fields")
+
+    def __init__(self, block: bytes) -> None:
+        fields: dict[str, list[bytes]] = {}
+        for match in _FIELD.finditer(block):
+            fields.setdefault(match[1].decode("ascii").lower(), []).append(match[2])
+        self._fields = fields
+        self._decoded: dict[str, str] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._fields
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def raw(self, name: str) -> bytes:
+        """Return the first field of this name as it stands; empty when there is none."""
+        values = self._fields.get(name)
+        return values[0] if values else b""
+
+    def text(self, name: str) -> str:
+        """Return the first field of this name, unfolded and decoded; empty when there is none."""
+        if name not in self._decoded:
+            self._decoded[name] = decode_header(self.raw(name)[:8_000])
+        return self._decoded[name]
+
+    def all(self, name: str) -> tuple[str, ...]:
+        """Return all fields of this name, at most 50."""
+        return tuple(decode_header(value[:8_000]) for value in self._fields.get(name, ())[:50])
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A leaf of the MIME tree. `ended` is false when the octets stop inside it."""
+
+    headers: Headers
+    content_type: str
+    body: bytes
+    ended: bool
+    alternative: int = 0
+    """Which multipart/alternative it belongs to; 0 for none."""
+
+    @property
+    def attached(self) -> bool:
+        """Whether it is a file rather than something to be read."""
+        return self.headers.raw("content-disposition").lower().lstrip().startswith(b"attachment")
+
+    def octets(self, limit: int) -> bytes:
+        """Return the body with its transfer encoding undone (RFC 2045, 6), of about `limit` octets at most."""
+        match self.headers.raw("content-transfer-encoding").strip().lower()[:20]:
+            case b"base64":
+                return from_base64(self.body[: limit * 4 // 3 + limit // 20])
+            case b"quoted-printable":
+                return from_quoted_printable(self.body[: limit * 3])
+        return self.body[:limit]
+
+    def text(self, limit: int) -> str:
+        """Return the body as text."""
+        return decode(self.octets(limit), parameter(self.headers.raw("content-type"), b"charset"))
+
+
+def parameter(value: bytes, name: bytes) -> str:
+    """Return a parameter of a field such as Content-Type, quoted or not (RFC 2045, 5.1; RFC 2231); empty when absent."""
+    for match in _PARAMETER.finditer(value[:2_000]):
+        if match[1].lower() == name:
+            found = match[2] if match[2] is not None else match[3]
+            return found.replace(b"\\", b"").decode("latin-1").split("''")[-1]
+    return ""
+
+
+class Message:
+    """A message, parsed as far as asked: the header block at once, the rest when first looked at."""
+
+    def __init__(self, raw: bytes, *, cut: bool) -> None:
+        if raw.startswith((b"From ", b">From ")):
+            raw = raw.partition(b"\n")[2]
+        block, found, self.body = raw.lstrip(b"\n").partition(b"\n\n")
+        self.headers = Headers(block[:MAX_HEADER_OCTETS])
+        self.cut = cut
+        self.header_ended = bool(found)
+        content_type = self.headers.raw("content-type")
+        self.content_type = media_type(content_type)
+        self.report_type = parameter(content_type, b"report-type").lower()
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """The leaves of the MIME tree in their order. What is inside a message/rfc822 is the original, not ours."""
+        walk = _Walk()
+        walk.visit(Part(self.headers, self.content_type, self.body, not self.cut), 0, 0)
+        return tuple(walk.leaves)
+
+    def first(self, types: frozenset[str]) -> Part | None:
+        """Return the first part of one of these types."""
+        return next((part for part in self.parts if part.content_type in types), None)
+
+    @cached_property
+    def report(self) -> str:
+        """The fields of the delivery-status parts (RFC 3464, 6533), empty when there is none."""
+        parts = [part for part in self.parts if part.content_type in _REPORTS]
+        return "\n\n".join(part.text(MAX_REPORT_OCTETS) for part in parts[:10])[:MAX_REPORT_OCTETS]
+
+    @property
+    def has_report(self) -> bool:
+        """Whether there is a delivery-status part."""
+        return self.first(_REPORTS) is not None
+
+    @property
+    def has_receipt(self) -> bool:
+        """Whether there is a disposition-notification part (RFC 8098): a read receipt."""
+        return self.first(_RECEIPTS) is not None
+
+    @property
+    def has_feedback(self) -> bool:
+        """Whether there is a feedback-report part (RFC 5965): a complaint or an authentication failure."""
+        return self.first(frozenset({"message/feedback-report"})) is not None
+
+    @cached_property
+    def returned(self) -> Part | None:
+        """The part that holds the returned message or its headers."""
+        return self.first(_RETURNED)
+
+    @cached_property
+    def attachments(self) -> tuple[str, ...]:
+        """Media types of the parts that are neither text, report nor returned message."""
+        known = _RETURNED | _REPORTS | _RECEIPTS
+        return tuple(
+            part.content_type
+            for part in self.parts
+            if part.content_type not in known and (part.attached or not part.content_type.startswith("text/"))
+        )
+
+    @cached_property
+    def _readable(self) -> tuple[str, tuple[str, ...]]:
+        out: list[str] = []
+        links: list[str] = []
+        room = MAX_TEXT_CHARS
+        for part in self._texts:
+            text = part.text(room)
+            if part.content_type == "text/html" or (text[:300].lstrip()[:6].lower() in ("<html>", "<html ", "<!doct")):
+                text, found = strip_html(text)
+                links.extend(found)
+            out.append(text)
+            room -= len(text)
+            if room <= 0:
+                break
+        return _bound_lines("\n\n".join(out)[:MAX_TEXT_CHARS]), tuple(links)
+
+    @cached_property
+    def _texts(self) -> tuple[Part, ...]:
+        """The parts for people: all that stand before the returned message, of alternatives the plain one."""
+        texts: list[Part] = []
+        for part in self.parts:
+            if part.content_type in _RETURNED:
+                break
+            if part.content_type in ("text/plain", "text/html", "text/x-plain", "text") and (not part.attached or not texts):
+                texts.append(part)
+        plain = {part.alternative for part in texts if part.content_type != "text/html" and part.body.strip()} - {0}
+        return tuple(part for part in texts if part.content_type != "text/html" or part.alternative not in plain)
+
+    @property
+    def text(self) -> str:
+        """The text for people, HTML stripped, at most 64 Ki characters; may hold a returned message at its end."""
+        return self._readable[0]
+
+    @property
+    def text_ended(self) -> bool:
+        """Whether all of the text that stands before the returned message has been reached."""
+        return not self.cut or (bool(self._texts) and all(part.ended for part in self._texts))
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """What the HTML text links to."""
+        return self._readable[1]
+
+
+def media_type(value: bytes) -> str:
+    """Return type/subtype of a Content-Type field, lower case; text/plain when it has none (RFC 2045, 5.2)."""
+    kind = value[:200].split(b";", 1)[0].strip().lower()
+    return kind.decode("latin-1") if kind else "text/plain"
+
+
+class _Walk:
+    """Collects the leaves of a MIME tree, bounded in depth and number."""
+
+    def __init__(self) -> None:
+        self.leaves: list[Part] = []
+        self._alternatives = 0
+
+    def visit(self, part: Part, depth: int, alternative: int) -> None:
+        boundary = self._boundary(part) if depth < MAX_DEPTH else b""
+        if not boundary:
+            leaf = Part(part.headers, part.content_type, part.body, part.ended, alternative)
+            self.leaves.append(leaf)
+            return
+        if part.content_type == "multipart/alternative":
+            self._alternatives += 1
+            alternative = self._alternatives
+        elif part.content_type != "multipart/related":
+            alternative = 0
+        for chunk, ended in split(part.body, boundary, ended=part.ended):
+            if len(self.leaves) >= MAX_PARTS:
+                return
+            self.visit(_part(chunk, ended=ended), depth + 1, alternative)
+
+    @staticmethod
+    def _boundary(part: Part) -> bytes:
+        """Return the boundary of a multipart; also where the header lost it, as old list software did."""
+        multipart = part.content_type.startswith("multipart/")
+        declared = parameter(part.headers.raw("content-type"), b"boundary").encode("latin-1") if multipart else b""
+        if declared and b"--" + declared in part.body:
+            return declared
+        if multipart or "content-type" not in part.headers:
+            lost = _LOST_BOUNDARY.search(part.body[:2_000])
+            return lost[1] if lost else b""
+        return b""
+
+
+def split(body: bytes, boundary: bytes, *, ended: bool) -> Iterator[tuple[bytes, bool]]:
+    """Yield the parts between the boundary lines (RFC 2046, 5.1.1), and whether each came to its end."""
+    delimiter = b"\n--" + boundary
+    body = b"\n" + body
+    start = -1
+    at = body.find(delimiter)
+    while at >= 0:
+        after = at + len(delimiter)
+        tail = body[after : after + 2]
+        if tail[:1] in b"\n \t" or tail == b"--" or not tail:
+            if start >= 0:
+                yield body[start:at], True
+            if tail == b"--":
+                return
+            line_end = body.find(b"\n", after)
+            start = line_end + 1 if line_end >= 0 else len(body)
+        at = body.find(delimiter, after)
+    if 0 <= start < len(body):
+        yield body[start:], ended
+
+
+def _part(chunk: bytes, *, ended: bool) -> Part:
+    if chunk.startswith(b"\n"):
+        return Part(Headers(b""), "text/plain", chunk[1:], ended)
+    block, found, body = chunk.partition(b"\n\n")
+    if not found and not _FIELD.match(chunk):
+        block, body = b"", chunk
+    headers = Headers(block[:MAX_HEADER_OCTETS])
+    return Part(headers, media_type(headers.raw("content-type")), body, ended)
+
+
+def _bound_lines(text: str) -> str:
+    if max(map(len, text.split("\n"))) <= MAX_LINE:
+        return text
+    return "\n".join(line[:MAX_LINE] for line in text.split("\n"))
+
+
+def read(raw: bytes, *, cut: bool = False) -> Message:
+    """Read a message, `cut` saying that `raw` is only its beginning. Never raises, whatever the octets."""
+    if b"\r" in raw:
+        raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return Message(raw, cut=cut)
+
+
+_RECEIVED_BLOCK = re.compile(
+    r"^(?:>? ?)(?:(?:received|return-path|delivered-to|x-originating-ip|dkim-signature|arc-seal|x-google-smtp-source|x-received|x-gm-message-state)[ ]?:"
+    r"|(?:from|to|date|message-id|subject|mime-version|content-type|reply-to|x-mailer|organization)[ ]?: ?.*(?:\n[ \t]+\S.*)*\n(?:from|to|date|message-id|subject|mime-version|content-type|received|reply-to|sender|cc|x-[a-z-]{1,40})[ ]?: ?.*(?:\n[ \t]+\S.*)*\n(?:[a-z][a-z-]{1,40}):)",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+def header_block_at(text: str) -> int:
+    """Return where a returned message's header block begins within `text`: the first lines that look like one; -1 if none."""
+    match = _RECEIVED_BLOCK.search(text)
+    return match.start() if match else -1
+
+
+def original_of(octets: bytes) -> Original | None:
+    """Return what is known of the returned message that begins here; None when it has none of the fields."""
+    octets = octets.lstrip(b"\n> \t")
+    headers = Headers(octets[:MAX_HEADER_OCTETS].partition(b"\n\n")[0])
+    if not any(name in headers for name in ("message-id", "from", "to", "subject", "date", "received")):
+        return None
+    text = headers.text
+    return Original(
+        text("message-id"), text("from"), text("to"), text("subject"), text("date"), headers.all("received")
+    )
