@@ -15,6 +15,7 @@ import json
 import os
 import sqlite3
 from array import array
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ from bouncefiler.backscatter.volume import Provenance, Sighting
 from bouncefiler.errors import BouncefilerError, StoreBroken, StoreBusy
 from bouncefiler.filing.plan import (
     Arrival,
+    Filed,
     JournalEntry,
     Judged,
     MessageRef,
@@ -114,8 +116,8 @@ _FIRST = (
         gone INTEGER NOT NULL DEFAULT 0, unsettled INTEGER NOT NULL DEFAULT 0, settled INTEGER NOT NULL DEFAULT 0)""",
     """CREATE TABLE batch (
         id INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES run, source TEXT NOT NULL,
-        uidvalidity INTEGER NOT NULL, target TEXT NOT NULL, to_uidvalidity INTEGER NOT NULL,
-        to_uidnext INTEGER NOT NULL, method TEXT NOT NULL)""",
+        uidvalidity INTEGER NOT NULL, source_uidnext INTEGER NOT NULL, target TEXT NOT NULL,
+        to_uidvalidity INTEGER NOT NULL, to_uidnext INTEGER NOT NULL, method TEXT NOT NULL)""",
     "CREATE INDEX batch_run ON batch (run)",
     """CREATE TABLE move (
         id INTEGER PRIMARY KEY, batch INTEGER NOT NULL REFERENCES batch, uid INTEGER NOT NULL,
@@ -124,7 +126,11 @@ _FIRST = (
         recipients TEXT NOT NULL, to_uidvalidity INTEGER, to_uid INTEGER)""",
     "CREATE UNIQUE INDEX move_batch ON move (batch, uid)",
     "CREATE INDEX move_open ON move (id) WHERE state = 0",
-    "CREATE TABLE filed (fingerprint BLOB PRIMARY KEY, run INTEGER NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE folder (
+        id INTEGER PRIMARY KEY, name TEXT NOT NULL, uidvalidity INTEGER NOT NULL, UNIQUE (name, uidvalidity))""",
+    """CREATE TABLE filed (
+        fingerprint BLOB NOT NULL, folder INTEGER NOT NULL REFERENCES folder, last_uid INTEGER NOT NULL,
+        PRIMARY KEY (fingerprint, folder)) WITHOUT ROWID""",
     """CREATE TABLE sighting (
         fingerprint BLOB PRIMARY KEY, received_at INTEGER NOT NULL, kind INTEGER NOT NULL,
         cause INTEGER NOT NULL, provenance INTEGER NOT NULL) WITHOUT ROWID""",
@@ -176,7 +182,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Filed:
+class FiledMessage:
     """A message that a run moved. `subject` and `recipients` are the mail's words: untrusted, and cut short."""
 
     ref: MessageRef
@@ -244,19 +250,23 @@ class StoreReader:
             " method FROM move JOIN batch ON batch.id = move.batch WHERE state = 0 ORDER BY move.id",
         )
 
-    def filed(self, fingerprints: Collection[Fingerprint]) -> frozenset[Fingerprint]:
-        """Return those of `fingerprints` that were moved by an earlier run, however long ago.
-
-        Not those that the run at work has moved itself: a second such message is a twin, nobody has put it back.
-        """
+    def filed(self, fingerprints: Collection[Fingerprint]) -> Filed:
+        """Return those of `fingerprints` that were moved, however long ago, and how far their folders were numbered."""
         keys = [bytes.fromhex(fingerprint) for fingerprint in fingerprints]
-        parts = (keys[start : start + MAX_PARAMETERS] for start in range(0, len(keys), MAX_PARAMETERS))
-        return frozenset(found for part in parts for found in self._filed(part))
+        found: dict[Fingerprint, list[Watermark]] = defaultdict(list)
+        for start in range(0, len(keys), MAX_PARAMETERS):
+            for fingerprint, mark in self._filed(keys[start : start + MAX_PARAMETERS]):
+                found[fingerprint].append(mark)
+        return dict(found)
 
-    def _filed(self, keys: Sequence[bytes]) -> tuple[Fingerprint, ...]:
+    def _filed(self, keys: Sequence[bytes]) -> tuple[tuple[Fingerprint, Watermark], ...]:
         marks = ",".join("?" * len(keys))
-        sql = f"SELECT fingerprint FROM filed WHERE fingerprint IN ({marks}) AND run <> ?"  # noqa: S608 - only "?"
-        return self._read(lambda row: _fingerprint(row[0]), sql, (*keys, self._run))
+        return self._read(
+            lambda row: (_fingerprint(row[0]), Watermark(*row[1:])),
+            "SELECT fingerprint, name, uidvalidity, last_uid FROM filed JOIN folder ON folder.id = filed.folder"  # noqa: S608 - marks are "?" only
+            f" WHERE fingerprint IN ({marks})",
+            keys,
+        )
 
     def watermark(self, folder: str) -> Watermark | None:
         """Return how far the folder has been read, None when it never was."""
@@ -297,10 +307,10 @@ class StoreReader:
             (limit,),
         )
 
-    def filed_in(self, run: int) -> tuple[Filed, ...]:
+    def filed_in(self, run: int) -> tuple[FiledMessage, ...]:
         """Return what this run moved, in the order of its intent."""
         return self._read(
-            _filed,
+            _filed_message,
             "SELECT source, uidvalidity, uid, target, move.to_uidvalidity, to_uid, fingerprint, received_at, kind,"
             " cause, subject, recipients FROM batch JOIN move ON move.batch = batch.id"
             " WHERE run = ? AND state = ? ORDER BY move.id",
@@ -388,12 +398,14 @@ class Store(StoreReader):
         """Write down the moves of the batch before they are tried. Only between `begin_run` and `end_run`."""
         if not self._run:
             raise RuntimeError("a move can only be intended within a run: call begin_run first")
-        about = (self._run, batch.source, batch.uidvalidity, batch.to, target.uidvalidity, target.uidnext, method)
+        source = (batch.source, batch.uidvalidity)
+        about = (*source, batch.source_uidnext, batch.to, target.uidvalidity, target.uidnext, method)
         with self._transaction() as db:
+            db.execute("INSERT INTO folder (name, uidvalidity) VALUES (?, ?) ON CONFLICT DO NOTHING", source)
             number = db.execute(
-                "INSERT INTO batch (run, source, uidvalidity, target, to_uidvalidity, to_uidnext, method)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                about,
+                "INSERT INTO batch (run, source, uidvalidity, source_uidnext, target, to_uidvalidity, to_uidnext,"
+                " method) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (self._run, *about),
             ).lastrowid
             db.executemany(
                 "INSERT INTO move (batch, uid, fingerprint, size, received_at, kind, cause, subject, recipients)"
@@ -676,6 +688,8 @@ def _translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as exc:
         raise _ours(exc, path) from exc
+    except UnicodeDecodeError as exc:  # what the sqlite3 module makes of damage that SQLite quotes in its message
+        raise StoreBroken(_damaged(path, "not UTF-8")) from exc
     except OSError as exc:
         full = exc.errno in (errno.ENOSPC, errno.EDQUOT)
         step = "make room on the disk" if full else "check that the directory exists and that you may write there"
@@ -798,8 +812,10 @@ def _count_moved(db: sqlite3.Connection, ids: Iterable[int]) -> None:
     """Remember those of these moves that were done as filed, and count the bounces among them."""
     moved = [(id_, _OUTCOMES.index(Outcome.MOVED)) for id_ in ids]
     db.executemany(
-        "INSERT INTO filed SELECT fingerprint, run FROM move JOIN batch ON batch.id = move.batch"
-        " WHERE move.id = ? AND state = ? ON CONFLICT (fingerprint) DO NOTHING",
+        "INSERT INTO filed (fingerprint, folder, last_uid) SELECT fingerprint, folder.id, max(source_uidnext - 1, 0)"
+        " FROM move JOIN batch ON batch.id = move.batch"
+        " JOIN folder ON name = source AND folder.uidvalidity = batch.uidvalidity WHERE move.id = ? AND state = ?"
+        " ON CONFLICT (fingerprint, folder) DO UPDATE SET last_uid = max(last_uid, excluded.last_uid)",
         moved,
     )
     db.executemany(
@@ -898,10 +914,10 @@ def _run(row: Row) -> Run:
     return Run(id_, command, _aware(began), _aware_or_none(ended), Report(*told))
 
 
-def _filed(row: Row) -> Filed:
+def _filed_message(row: Row) -> FiledMessage:
     source, uidvalidity, uid, target, to_uidvalidity, to_uid, fingerprint, received_at, kind, cause, *words = row
     subject, recipients = words
-    return Filed(
+    return FiledMessage(
         ref=MessageRef(source, uidvalidity, uid),
         to=None if to_uid is None else MessageRef(target, to_uidvalidity, to_uid),
         to_folder=target,
