@@ -505,7 +505,8 @@ class Store(StoreReader):
             for sql in _TRIM:
                 db.execute(sql, {"horizon": horizon, "idle": _epoch(now - IDLE_RUN_KEPT)})
         with _translated(self._path):
-            self._db.execute("PRAGMA incremental_vacuum").fetchall()
+            # Not `execute`: it takes the first step only of a statement without columns, which gives back one page.
+            self._db.executescript("PRAGMA incremental_vacuum")
 
 
 def open_store(path: Path, *, holder: str) -> Store:
