@@ -379,22 +379,19 @@ def _why(verdict: Verdict, words: Words) -> str:
 class View:
     """How much of an overview to show. Without `every`, more than MANY moves are grouped, and the newest shown."""
 
-    every: bool = True
-    zone: tzinfo | None = None
+    every: bool
+    zone: tzinfo | None
     """The time zone of dates; None is the machine's."""
 
 
-ALL = View()
+def preview(overview: Overview, *, every: bool = True, zone: tzinfo | None = None) -> Document:
+    """Show what `clean` would do; `every` and `zone` are those of View."""
+    return (*_overview(overview, "Would be filed", View(every, zone)), *_would_be(overview))
 
 
-def preview(overview: Overview, view: View = ALL) -> Document:
-    """Show what `clean` would do."""
-    return (*_overview(overview, "Would be filed", view), *_would_be(overview))
-
-
-def cleaned(overview: Overview, report: Report, view: View = ALL) -> Document:
-    """Show what `clean` has done: what was planned, and what came of it."""
-    return (*_overview(overview, "Filed", view), *_was(overview, report))
+def cleaned(overview: Overview, report: Report, *, every: bool = True, zone: tzinfo | None = None) -> Document:
+    """Show what `clean` has done: what was planned, and what came of it; `every` and `zone` are those of View."""
+    return (*_overview(overview, "Filed", View(every, zone)), *_was(overview, report))
 
 
 def _overview(overview: Overview, title: str, view: View) -> Iterator[Block]:

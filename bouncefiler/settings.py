@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bouncefiler.backscatter.volume import WatchPolicy
 from bouncefiler.filing.plan import FilingPolicy
+from bouncefiler.recognition.rulebook import Rule
 
 
 class Security(StrEnum):
@@ -90,3 +91,19 @@ class Settings:
     path: Path
     accounts: Mapping[str, Account]
     state_dir: Path
+    language: str | None = None
+    """Language of the words for causes; None takes the locale's."""
+    rules: tuple[Rule, ...] = ()
+    """The user's own rules, in their order."""
+    limited: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Which accounts a rule is for, by the rule's name; one that is not in here is for all."""
+
+    def rules_for(self, account: str | None) -> tuple[Rule, ...]:
+        """Return the user's rules that are for this account; all of them for None."""
+        return tuple(rule for rule in self.rules if account is None or account in self.limited.get(rule.name, {account}))
+
+    @property
+    def secret_variables(self) -> frozenset[str]:
+        """The environment variables that hold passwords: no child process may see them."""
+        sources = (account.credential for account in self.accounts.values())
+        return frozenset(source.name for source in sources if isinstance(source, EnvironmentVariable))

@@ -36,7 +36,6 @@ from bouncefiler.render import (
     Document,
     Look,
     Overview,
-    View,
     Words,
     alert,
     alert_json,
@@ -130,7 +129,7 @@ def shown(document: Document, look: Look = PIPE) -> str:
 def test_preview_in_a_pipe() -> None:
     """Aligned, one message a line, nothing shortened that a program or a person may search for."""
 
-    assert shown(preview(some(), View(zone=UTC))) == dedent("""\
+    assert shown(preview(some(), zone=UTC)) == dedent("""\
         Would be filed
         received          for                                       why                   subject        goes to
         2026-03-01 13:00  bob@example.org                           mailbox full          March          Bounces
@@ -153,7 +152,7 @@ def test_preview_in_a_pipe() -> None:
 def test_preview_on_a_terminal() -> None:
     """The same in 80 columns, still one message a line."""
 
-    assert shown(preview(some(), View(every=False, zone=UTC)), TERMINAL) == dedent("""\
+    assert shown(preview(some(), every=False, zone=UTC), TERMINAL) == dedent("""\
         Would be filed
         received          for                 why                 subject        goes to
         2026-03-01 13:00  bob@example.org     mailbox full        March          Bounces
@@ -177,7 +176,7 @@ def test_preview_on_a_terminal() -> None:
 def test_colours_change_nothing_but_colours() -> None:
     """Without its colour codes, the terminal's text is the same."""
 
-    document = preview(some(), View(zone=UTC))
+    document = preview(some(), zone=UTC)
     coloured = shown(document, COLOURS)
     assert "\x1b[1;33mCareful" in coloured
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured).split() == shown(document, TERMINAL).split()
@@ -186,7 +185,7 @@ def test_colours_change_nothing_but_colours() -> None:
 def test_many_moves_are_grouped_on_a_terminal() -> None:
     """First how many of what, then the newest; and how to see all."""
 
-    text = shown(preview(overview_of(judged(n, verdict()) for n in range(60)), View(every=False, zone=UTC)), TERMINAL)
+    text = shown(preview(overview_of(judged(n, verdict()) for n in range(60)), every=False, zone=UTC), TERMINAL)
     assert text.startswith(
         dedent("""\
         Would be filed
@@ -203,7 +202,7 @@ def test_many_moves_are_grouped_on_a_terminal() -> None:
 def test_all_rows_are_there_for_who_asks() -> None:
     """`every` hides nothing, on a terminal either."""
 
-    text = shown(preview(overview_of(judged(n, verdict()) for n in range(60)), View()), TERMINAL)
+    text = shown(preview(overview_of(judged(n, verdict()) for n in range(60))), TERMINAL)
     assert text.count("bob@example.org") == 60
 
 
@@ -211,7 +210,7 @@ def test_a_flood_of_imitations_does_not_bury_the_rest() -> None:
     """The newest are named, with how to see all."""
 
     items = [judged(n, verdict(Kind.IMITATION)) for n in range(500)]
-    text = shown(preview(overview_of(items), View(every=False)), TERMINAL)
+    text = shown(preview(overview_of(items), every=False), TERMINAL)
     assert text.count("INBOX") == 20
     assert "`--all-rows` shows all 500" in text
 
@@ -277,7 +276,7 @@ def test_loose_ends_are_told_first() -> None:
 def test_clean_says_what_was_done() -> None:
     """The same table, and then what came of it."""
 
-    text = shown(cleaned(some(), Report(scanned=8431, moved=3), View(zone=UTC)))
+    text = shown(cleaned(some(), Report(scanned=8431, moved=3), zone=UTC))
     assert text.startswith("Filed\nreceived")
     assert text.endswith("3 of 8,431 messages were filed in Bounces.\n")
 
@@ -296,7 +295,7 @@ def test_clean_counts_what_it_found_out_at_the_end() -> None:
     overview = some()
     overview.add(replace(make_plan([judged(2, verdict())], FilingPolicy()), settlements=(SETTLED[Outcome.VOID],)))
     overview.add(Plan(settlements=(SETTLED[Outcome.MOVED], SETTLED[Outcome.GONE])))
-    text = shown(cleaned(overview, Report(scanned=8431, moved=1, unsettled=3, settled=1), View(zone=UTC)))
+    text = shown(cleaned(overview, Report(scanned=8431, moved=1, unsettled=3, settled=1), zone=UTC))
     assert "interrupted" not in text
     assert text.count("13:00") + text.count("14:00") + text.count("15:00") == 3
     assert text.endswith(
@@ -428,7 +427,7 @@ def hostile_documents() -> list[Document]:
     overview.add(make_plan([judged(1, bad), judged(2, replace(bad, kind=Kind.IMITATION))], policy))
     return [
         preview(overview),
-        preview(overview, View(every=False)),
+        preview(overview, every=False),
         cleaned(overview, Report(moved=1, scanned=2)),
         explain(HOSTILE, bad, WORDS, subject=HOSTILE, disposition=Leave(HOSTILE)),
         explain(HOSTILE, bad, WORDS, subject=HOSTILE, disposition=File(HOSTILE, HOSTILE)),
