@@ -33,7 +33,7 @@ demo: $(DEMO)
 	@$(BIN)/python -m demo
 
 readme: $(DEV)
-	$(BIN)/python scripts/readme.py --write
+	$(BIN)/python -m scripts.readme --write
 
 $(DEMO): pyproject.toml scripts/venv.sh
 	@PYTHON="$(PYTHON)" sh scripts/venv.sh -e '.[demo]'
