@@ -8,9 +8,10 @@ message is no bounce and stays where it is.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 
 from bouncefiler.recognition import dsn
 from bouncefiler.recognition.addresses import ADDRESS, addresses_near_failure, clean
@@ -174,7 +175,7 @@ def _bounce(case: _Case) -> Verdict | None:
     if imitation:
         case.note(*imitation)
         return _verdict(case, Kind.IMITATION)
-    judged = tuple(_with_cause(case, recipient) for recipient in recipients if recipient.action not in _GOOD)
+    judged = tuple(_with_cause(case, recipient, signs.layout) for recipient in recipients if recipient.action not in _GOOD)
     return _verdict(case, kind, judged, signs.layout)
 
 
@@ -334,16 +335,14 @@ def _of_original(case: _Case) -> tuple[str, ...]:
 def _from_layout(case: _Case, layout: Layout) -> Iterator[Recipient]:
     text = _area(case.human, layout)
     assert layout.recipient is not None  # noqa: S101 - for the type checker; the caller looked
-    matches = list(layout.recipient.finditer(text))[:MAX_RECIPIENTS]
-    seen: set[str] = set()
+    found = {dsn.address(match["final_recipient"]).lower(): match for match in reversed(list(islice(layout.recipient.finditer(text), MAX_RECIPIENTS)))}
+    matches = [match for address, match in reversed(found.items()) if address]
     for index, match in enumerate(matches):
         groups = match.groupdict()
-        address = dsn.address(groups["final_recipient"] or "")
-        if not address or address.lower() in seen:
-            continue
-        seen.add(address.lower())
+        address = dsn.address(groups["final_recipient"])
         until = matches[index + 1].start() if index + 1 < len(matches) else len(text)
-        said = groups.get("diagnostic_code") or _said(text, match, until, layout.diagnostic)
+        before = matches[index - 1].end() if index else 0
+        said = groups.get("diagnostic_code") or _said(text, match, before, until, layout.diagnostic)
         said = " ".join(said.split())[: dsn.MAX_DIAGNOSTIC_CHARS]
         yield Recipient(
             address,
@@ -363,8 +362,10 @@ def _area(text: str, layout: Layout) -> str:
     return text[start : min(ends, default=len(text))]
 
 
-def _said(text: str, match: re.Match[str], until: int, how: str) -> str:
+def _said(text: str, match: re.Match[str], before: int, until: int, how: str) -> str:
     match how:
+        case "before":
+            return text[before : match.end()]
         case "line":
             return text[match.end() : (text.find("\n", match.end()) + 1 or len(text) + 1) - 1]
         case "area":
@@ -384,51 +385,82 @@ def _said_of(text: str, address: str) -> str:
 # -- step 4: why?
 
 
-def _with_cause(case: _Case, recipient: Recipient) -> Recipient:
-    cause, evidence = _cause(case, recipient)
+def _with_cause(case: _Case, recipient: Recipient, layout: Layout | None) -> Recipient:
+    cause, evidence = _cause(case, recipient, layout)
     if evidence is not None:
         case.evidence.append(evidence)
     return replace(recipient, cause=cause)
 
 
-def _cause(case: _Case, recipient: Recipient) -> tuple[Cause, Evidence | None]:
-    """The first that answers: user's rule ▸ host's wording ▸ exact status ▸ phrase ▸ other status ▸ reply code."""
-    facts = Facts(lambda name: _recipient_fact(case, recipient, name))
+def _cause(case: _Case, recipient: Recipient, layout: Layout | None) -> tuple[Cause, Evidence | None]:
+    """The first that answers. What is said of this recipient comes before what the text says of all."""
     book = case.rulebook
-    statuses = tuple(dict.fromkeys((*statuses_in(recipient.diagnostic_code), *((recipient.status,) if recipient.status else ()))))[:5]
-    for rule in (*book.user, *book.hosts):
-        if rule.cause and (found := rule.find(facts)):
+    facts = Facts(lambda name: _recipient_fact(case, recipient, name))
+    codes = _statuses(recipient)
+    text = Facts(lambda name: _whole_text(case) if name == "diagnostic_code" else facts.text(name))
+    speaks = _says_something(recipient.diagnostic_code)
+    steps: tuple[Callable[[], _Answer], ...] = (
+        lambda: _by_rules((*book.user, *book.hosts), facts),
+        lambda: _by_status(book, codes, "exact"),
+        lambda: _by_rules(book.phrases, facts, weak=False),
+        lambda: _by_status(book, codes, "plain"),
+        lambda: _by_rules(book.phrases, facts, weak=True),
+        lambda: None if speaks else _by_rules(book.phrases, text, weak=False),
+        lambda: _by_layout(layout),
+        lambda: _by_status(book, codes, "weak"),
+        lambda: _by_reply(book, recipient),
+        lambda: None if speaks else _by_rules(book.phrases, text, weak=True),
+    )
+    return next((answer for step in steps if (answer := step())), (Cause.UNKNOWN, None))
+
+
+_Answer = tuple[Cause, Evidence] | None
+
+
+def _statuses(recipient: Recipient) -> tuple[EnhancedStatus, ...]:
+    """The statuses that were given, that in the server's own words first: the Status field is often a translation of it."""
+    given = (recipient.status,) if recipient.status else ()
+    return tuple(dict.fromkeys((*statuses_in(recipient.diagnostic_code), *given)))[:5]
+
+
+_WORDS = re.compile(r"[^\W\d_]{3,}")
+_NO_WORDS = re.compile(r"<[^<>]{1,254}>|\S{1,254}@\S{1,254}|\bsmtp\b|\.\.\.", re.IGNORECASE)
+
+
+def _says_something(diagnostic: str) -> bool:
+    """Whether there are words beside addresses and codes."""
+    words = _WORDS.findall(_NO_WORDS.sub(" ", diagnostic))
+    return len(words) >= 2 or (bool(words) and not words[0].isascii())
+
+
+def _whole_text(case: _Case) -> str:
+    return f"{case.human}\n{case.message.headers.text('subject')}"
+
+
+def _by_rules(rules: Iterable[Rule], facts: Facts, *, weak: bool | None = None) -> _Answer:
+    for rule in rules:
+        if rule.cause and (weak is None or rule.weak == weak) and (found := rule.find(facts)):
             return rule.cause, _evidence(rule, found)
-    if by_status := _by_status(book, statuses, exact=True):
-        return by_status
-    if by_phrase := _by_phrase(case, facts):
-        return by_phrase
-    if by_status := _by_status(book, statuses, exact=False):
-        return by_status
-    rule = book.replies.get(recipient.reply_code or 0)
-    if rule and rule.cause:
-        return rule.cause, _evidence(rule, ("reply_code", str(recipient.reply_code)))
-    return Cause.UNKNOWN, None
+    return None
 
 
-def _by_status(book: Rulebook, statuses: Iterable[EnhancedStatus], *, exact: bool) -> tuple[Cause, Evidence] | None:
+def _by_status(book: Rulebook, statuses: Iterable[EnhancedStatus], strength: str) -> _Answer:
     for status in statuses:
-        rule = book.status_rule(status, exact=exact)
-        if rule and rule.cause:
+        rule = book.status_rule(status)
+        if rule and rule.cause and strength == ("exact" if rule.exact else "weak" if rule.weak else "plain"):
             return rule.cause, _evidence(rule, ("status", str(status)))
     return None
 
 
-def _by_phrase(case: _Case, facts: Facts) -> tuple[Cause, Evidence] | None:
-    """What the diagnostic says in words; where it says nothing known, what the text for people says."""
-    for rule in case.rulebook.phrases:
-        if rule.cause and (found := rule.find(facts)):
-            return rule.cause, _evidence(rule, found)
-    whole = Facts(lambda name: case.human if name == "diagnostic_code" else facts.text(name))
-    for rule in case.rulebook.phrases:
-        if rule.cause and (found := rule.find(whole)):
-            return rule.cause, _evidence(rule, ("text", found[1]))
-    return None
+def _by_layout(layout: Layout | None) -> _Answer:
+    if layout is None or layout.rule.cause is None:
+        return None
+    return layout.rule.cause, Evidence(layout.rule.name, "text", "")
+
+
+def _by_reply(book: Rulebook, recipient: Recipient) -> _Answer:
+    rule = book.replies.get(recipient.reply_code or 0)
+    return (rule.cause, _evidence(rule, ("reply_code", str(recipient.reply_code)))) if rule and rule.cause else None
 
 
 def _recipient_fact(case: _Case, recipient: Recipient, name: str) -> str:

@@ -104,7 +104,7 @@ def _recipients(groups: Iterable[dict[str, str]]) -> Iterable[Recipient]:
 
 def _recipient(group: dict[str, str]) -> Recipient | None:
     get = group.get
-    diagnostic = _strip_type(get("diagnostic-code", ""))[:MAX_DIAGNOSTIC_CHARS]
+    diagnostic = _diagnostic(get("diagnostic-code", ""))
     original = address(get("original-recipient", "")) or None
     final = address(get("final-recipient", ""))
     action = _action(get("action", ""))
@@ -128,6 +128,11 @@ def _recipient(group: dict[str, str]) -> Recipient | None:
 
 def _is_mail_address(address: str) -> bool:
     return "@" in address and not address.startswith("/")  # a slash begins an X.400 address
+
+
+def _diagnostic(value: str) -> str:
+    """Return the diagnostic without its type; but that of a program keeps it, "x-unix; 127" says more than "127"."""
+    return value[:MAX_DIAGNOSTIC_CHARS] if value[:6].lower() == "x-unix" else _strip_type(value)[:MAX_DIAGNOSTIC_CHARS]
 
 
 def _words_of(status: str) -> str:

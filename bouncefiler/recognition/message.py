@@ -29,7 +29,8 @@ _RETURNED = frozenset(
 )
 _REPORTS = frozenset({"message/delivery-status", "message/global-delivery-status"})
 _RECEIPTS = frozenset({"message/disposition-notification", "message/global-disposition-notification"})
-_LOST_BOUNDARY = re.compile(rb"\A\s{0,99}--([^\n]{1,99}?)[ \t]*\n(?:[!-9;-~]{1,80}:[^\n]*\n){0,9}?content-", re.IGNORECASE)
+_PREAMBLE = re.compile(rb"(?:\s{0,9}This is a (?:multi-?part message|MIME)[^\n]{0,80}(?=\n))?\n{0,9}(?=\n|)", re.IGNORECASE)
+_LOST_BOUNDARY = re.compile(rb"(?:\A|\n|^)--([^\n]{1,99}?)[ \t]*\n(?:[!-9;-~]{1,80}:[^\n]*\n){0,9}?content-", re.IGNORECASE)
 
 
 class Headers:
@@ -226,7 +227,8 @@ class _Walk:
     def visit(self, part: Part, depth: int, alternative: int) -> None:
         boundary = self._boundary(part) if depth < MAX_DEPTH else b""
         if not boundary:
-            leaf = Part(part.headers, part.content_type, part.body, part.ended, alternative)
+            content_type = "text/plain" if part.content_type.startswith("multipart/") else part.content_type
+            leaf = Part(part.headers, content_type, part.body, part.ended, alternative)
             self.leaves.append(leaf)
             return
         if part.content_type == "multipart/alternative":
@@ -246,8 +248,11 @@ class _Walk:
         declared = parameter(part.headers.raw("content-type"), b"boundary").encode("latin-1") if multipart else b""
         if declared and b"--" + declared in part.body:
             return declared
-        if multipart or "content-type" not in part.headers:
-            lost = _LOST_BOUNDARY.search(part.body[:2_000])
+        if multipart:
+            lost = _LOST_BOUNDARY.search(part.body[:8_000])
+            return lost[1] if lost else b""
+        if "content-type" not in part.headers:
+            lost = _LOST_BOUNDARY.match(part.body[:8_000], _PREAMBLE.match(part.body).end())
             return lost[1] if lost else b""
         return b""
 

@@ -161,7 +161,7 @@ class Layout:
     recipient: re.Pattern[str] | None = None
     """Groups final_recipient, and perhaps diagnostic_code, remote_mta, status, original_recipient."""
     diagnostic: str = "after"
-    """What is said of a recipient: the text `after` it up to the next one, its `line`, or all of the `area`."""
+    """What is said of a recipient: the text `after` it up to the next one, its `line`, the text `before` it, or the `area`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,10 +193,9 @@ class Rulebook:
         short = language.replace("_", "-").partition("-")[0].lower()
         return self._advice.get((cause, short)) or self._advice[cause, "en"]
 
-    def status_rule(self, status: EnhancedStatus, *, exact: bool) -> Rule | None:
-        """Return the row of this status, whatever its class, if it is as exact as asked."""
-        rule = self.statuses.get((status.subject, status.detail))
-        return rule if rule is not None and rule.exact == exact and status.class_ != 2 else None
+    def status_rule(self, status: EnhancedStatus) -> Rule | None:
+        """Return the row of this status, whatever its class, unless that is success."""
+        return self.statuses.get((status.subject, status.detail)) if status.class_ != 2 else None
 
 
 def user_rules(tables: Sequence[Mapping[str, object]], where: str, compile_pattern: Compile = re.compile) -> tuple[Rule, ...]:
