@@ -33,10 +33,10 @@ if [ ! -e $policy ]; then
     trap 'rm -f $policy' EXIT
 fi
 export DEBIAN_FRONTEND=noninteractive
-apt-get update -qq || true
+apt-get update -qq || true # with old lists it may work still
 echo 'postfix postfix/main_mailer_type select No configuration' | debconf-set-selections || true
 for package in $packages; do # one by one, so that one refusal (another mail server is there) leaves the others
-    apt-get install -qq -y --no-install-recommends --no-remove "$package" >/dev/null || true
+    said=$(apt-get install -qq -y --no-install-recommends --no-remove "$package" 2>&1) || echo "$said" >&2
 done
 
 packages=$(missing | tr '\n' ' ')

@@ -21,7 +21,8 @@ make_venv() {
     if ! can_make_venv "$python" && may_install; then
         echo "Installing python3-venv (Debian keeps it apart from python3) ..."
         apt-get update -qq || true
-        DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends python3-venv >/dev/null || true
+        export DEBIAN_FRONTEND=noninteractive
+        said=$(apt-get install -qq -y --no-install-recommends python3-venv 2>&1) || echo "$said" >&2
         python=$(find_python)
     fi
     if [ -z "$python" ]; then
