@@ -70,6 +70,7 @@ _APPLICATION_ID = (
     0x626E6366  # "bncf": tells this file from other programs' (https://sqlite.org/pragma.html#pragma_application_id)
 )
 _STRETCHING = 50_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # In the tables that grow, an enum's member is stored as its place in these tuples: only ever append.
 _KINDS = (
@@ -235,7 +236,7 @@ class StoreReader:
         with _translated(self._path):
             try:
                 yield self._db
-            except (LookupError, TypeError, ValueError, OverflowError) as exc:
+            except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as exc:
                 raise StoreBroken(_damaged(self._path, "a value makes no sense")) from exc
 
     def _read(self, decode: Callable[[Row], T], sql: str, parameters: Sequence[object] = ()) -> tuple[T, ...]:
@@ -288,7 +289,7 @@ class StoreReader:
 
     def daily(self, since: date) -> tuple[DayTotal, ...]:
         """Return the totals of each day (UTC) from `since` on, ascending; days without bounces are not named."""
-        first = (since - date(1970, 1, 1)).days
+        first = (since - _EPOCH.date()).days
         return self._read(
             _day_total,
             "SELECT day, kind, cause, provenance, sum(count) FROM ("
@@ -732,7 +733,7 @@ def _epoch(moment: datetime) -> int:
 
 
 def _aware(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
+    return _EPOCH + timedelta(seconds=seconds)  # fromtimestamp would take a senseless number for trouble with the disk
 
 
 def _aware_or_none(seconds: float | None) -> datetime | None:
@@ -933,6 +934,4 @@ def _filed_message(row: Row) -> FiledMessage:
 
 def _day_total(row: Row) -> DayTotal:
     day, kind, cause, provenance, count = row
-    return DayTotal(
-        date(1970, 1, 1) + timedelta(days=day), _KINDS[kind], _CAUSES[cause], _PROVENANCES[provenance], count
-    )
+    return DayTotal(_EPOCH.date() + timedelta(days=day), _KINDS[kind], _CAUSES[cause], _PROVENANCES[provenance], count)

@@ -406,6 +406,17 @@ class TestTidy:
 
         assert [run.id for run in store.runs()] == [filed + 3, filed]
 
+    def test_sent_alerts_and_old_refusals_go_and_what_is_due_stays(self, store: Store) -> None:
+        store.record(INCIDENT, [("log", ALERT), ("inbox", ALERT)], NOON)
+        store.alert_sent(store.alerts_due(NOON)[0].id, NOON)
+        store.login_refused("aabbccdd", NOON)
+        store.login_refused("11223344", NOON + 2 * DAY)
+        store.tidy(NOON + KEPT + DAY)
+
+        assert [due.channel for due in store.alerts_due(NOON + KEPT)] == ["inbox"]
+        assert store._db.execute("SELECT count(*) FROM outbox").fetchone() == (1,)
+        assert (store.refusals("aabbccdd"), store.refusals("11223344")) == (0, 1)
+
     def test_the_file_gives_back_the_room(self, store: Store, path: Path) -> None:
         store.remember(sighting(n) for n in range(5_000))
         before = store._db.execute("PRAGMA page_count").fetchone()[0]
@@ -711,6 +722,11 @@ class TestLock:
         with pytest.raises(StoreBusy, match=str(os.getpid())):
             open_store(path, holder="clean")
 
+    def test_it_names_no_former_holder(self, path: Path) -> None:
+        open_store(path, holder="a former holder with much to say").close()
+        with open_store(path, holder="run"), pytest.raises(StoreBusy, match=r"^`bouncefiler run` \(process"):
+            open_store(path, holder="clean")
+
     def test_a_lock_that_does_not_say_who_still_holds(self, store: Store, path: Path) -> None:
         path.with_name("home.db.lock").write_bytes(b"\x1b[2J\xff")
 
@@ -895,6 +911,29 @@ class TestTrouble:
                 look_at_everything(reader)
             with open_store(path, holder="clean") as opened:
                 write_everything(opened)
+
+    @pytest.mark.parametrize(
+        "nonsense",
+        [
+            "UPDATE move SET kind = 99",
+            "UPDATE move SET recipients = 'r1@example.net'",
+            "UPDATE move SET received_at = 1e18",
+            "UPDATE move SET fingerprint = 5",
+            "UPDATE batch SET method = 'carry'",
+            "UPDATE sighting SET received_at = 'yesterday'",
+            "UPDATE day_total SET day = 1e12",
+            "UPDATE incident SET diagnosis = 'bad luck'",
+            "UPDATE outbox SET level = 'loud'",
+            "UPDATE meta SET value = 5 WHERE key = 'salt'",
+            "DELETE FROM meta",
+        ],
+    )
+    def test_a_value_that_makes_no_sense_is_damage(self, path: Path, sound: bytes, nonsense: str) -> None:
+        with sqlite3.connect(path) as db:
+            db.execute(nonsense)
+        db.close()
+        with open_for_reading(path) as reader, pytest.raises(StoreBroken, match="move it away"):
+            look_at_everything(reader)
 
     def test_damage_that_shows_only_later_is_reported_then(
         self, path: Path, sound: bytes, monkeypatch: pytest.MonkeyPatch
