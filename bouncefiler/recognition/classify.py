@@ -24,6 +24,9 @@ from bouncefiler.recognition.verdict import Cause, Evidence, Kind, Original, Rec
 
 MAX_EXCERPT_CHARS = 160
 MAX_RECIPIENTS = 100
+MAX_MARK_CHARS = 120
+MAX_WORDS_CHARS = 16_384
+"""Words are looked for in this much of the text for people: a bounce comes to the point."""
 
 _GOOD = frozenset({"delivered", "relayed", "expanded"})
 _INLINE_FIELD = re.compile(r"^[ \t]{0,8}(?:Final-Recipient|Original-Recipient)[ \t]?:", re.IGNORECASE | re.MULTILINE)
@@ -59,7 +62,7 @@ class _Case:
         headers = self.message.headers
         match name:
             case "text":
-                return self.human
+                return self.human[:MAX_WORDS_CHARS]
             case "from_address":
                 return from_address(headers.text("from"))
             case "attachment":
@@ -77,11 +80,22 @@ class _Case:
         """The text for people, and the returned message that stands in it below them."""
         text = self.message.text
         at = header_block_at(text)
-        for line in _LINES.finditer(text, 0, at if at >= 0 else len(text)):
-            folded = fold(line[0])
-            if len(folded) < 120 and any(mark in folded for _, marks in self.rulebook.marks for mark in marks):
-                return text[: line.start()], text[line.end() :]
+        start, end = self._marked(text[:at] if at >= 0 else text)
+        if start >= 0:
+            return text[:start], text[end:]
         return (text, "") if at < 0 else (text[:at], text[at:])
+
+    def _marked(self, text: str) -> tuple[int, int]:
+        """Return where the first line that announces a returned message begins and ends; (-1, -1) when there is none."""
+        lines = text.split("\n")
+        folded = [fold(line) if len(line) < MAX_MARK_CHARS else "" for line in lines]
+        whole = "\n".join(folded)
+        marks = [mark for mark in self.rulebook.marks if mark in whole]
+        number = next((number for number, line in enumerate(folded) if any(mark in line for mark in marks)), -1) if marks else -1
+        if number < 0:
+            return -1, -1
+        start = sum(map(len, lines[:number])) + number
+        return start, start + len(lines[number])
 
     @property
     def human(self) -> str:
@@ -111,6 +125,15 @@ class _Case:
             return dsn.parse(text[min(at.start(), _INLINE_FIELD.search(text).start()) :])  # type: ignore[union-attr]
         return DeliveryStatus(())
 
+    @cached_property
+    def whole_text(self) -> str:
+        """All that is said in words: text and subject."""
+        return f"{self.human[:MAX_WORDS_CHARS]}\n{self.message.headers.text('subject')}"
+
+    @cached_property
+    def folded_text(self) -> str:
+        return fold(self.whole_text)
+
     @property
     def inline(self) -> bool:
         """Whether the fields came from the text."""
@@ -127,9 +150,6 @@ class _Case:
         self.evidence.append(Evidence(rule, where, flat if len(flat) <= MAX_EXCERPT_CHARS else flat[: MAX_EXCERPT_CHARS - 1] + "…"))
 
 
-_LINES = re.compile(r"^[^\n]*\S[^\n]*$", re.MULTILINE)
-
-
 def from_address(value: str) -> str:
     """Return the address of a From field, lower case; empty when it has none."""
     inner = value.rpartition("<")[2].partition(">")[0] if "<" in value else value
@@ -143,8 +163,9 @@ _COMMENTS = re.compile(r"\([^()]{0,200}\)")
 
 
 def _look_alike(case: _Case, *, first: bool) -> Verdict | None:
-    for rule in case.rulebook.lookalikes:
-        if rule.first == first and rule.kind is not None and (found := rule.find(case.facts)):
+    table = case.rulebook.first_lookalikes if first else case.rulebook.lookalikes
+    for rule, found in table.fitting(case.facts):
+        if rule.kind is not None:
             case.note(rule.name, *found)
             return _verdict(case, rule.kind)
     return None
@@ -189,46 +210,30 @@ def _all_good(status: DeliveryStatus) -> bool:
 
 def _signs(case: _Case) -> _Signs | None:
     """Look for signs, the cheap places first; None when they do not make a bounce."""
-    rules = case.rulebook.signs
-    places: set[str] = set()
-    kinds: list[Kind] = []
-    for rule in rules:
-        if "text" in rule.places:
-            continue
-        if found := rule.find(case.facts):
-            case.note(rule.name, *found)
-            places |= rule.places
-            if rule.kind:
-                kinds.append(rule.kind)
+    book, facts = case.rulebook, case.facts
+    rules = list(_noted(case, book.outer_signs.fitting(facts)))
+    places = {place for rule in rules for place in rule.places}
     if case.null_reverse_path:
         case.note("rfc5321.null-reverse-path", "return_path", "<>")
         places.add("sender")
     if case.message.has_report:
         case.note("rfc3464.part", "structure", "message/delivery-status")
         places.add("report")
-    layout = _layout(case, dear=bool(places))
-    if layout:
-        places |= layout.rule.places
-        if layout.rule.kind:
-            kinds.insert(0, layout.rule.kind)
-    if not places:
-        return None
-    for rule in rules:
-        if "text" in rule.places and (found := rule.find(case.facts)):
-            case.note(rule.name, *found)
-            places |= rule.places
-            if rule.kind:
-                kinds.append(rule.kind)
-    return _Signs(frozenset(places), tuple(kinds), layout) if _enough(case, places, layout) else None
+    layout = next(_noted(case, book.outer_layouts.fitting(facts)), None)
+    if not places and not layout:
+        return None  # the text alone could not make it a bounce: most ordinary mail ends here, unread
+    layout = layout or next(_noted(case, book.text_layouts.fitting(facts)), None)
+    rules += ([layout] if layout else []) + list(_noted(case, book.text_signs.fitting(facts)))
+    places.update(place for rule in rules for place in rule.places)
+    found = book.layouts[layout.name] if layout else None
+    kinds = tuple(rule.kind for rule in rules if rule.kind)
+    return _Signs(frozenset(places), kinds, found) if _enough(case, places, found) else None
 
 
-def _layout(case: _Case, *, dear: bool) -> Layout | None:
-    """Return the first layout that fits. Those that look at the text alone are asked only where something else spoke."""
-    for layout in case.rulebook.layouts:
-        if (dear or layout.rule.places != {"text"}) and (found := layout.rule.find(case.facts)):
-            case.note(layout.rule.name, *found)
-            return layout
-    return None
+def _noted(case: _Case, fitting: Iterable[tuple[Rule, tuple[str, str]]]) -> Iterator[Rule]:
+    for rule, found in fitting:
+        case.note(rule.name, *found)
+        yield rule
 
 
 def _enough(case: _Case, places: set[str], layout: Layout | None) -> bool:
@@ -397,19 +402,20 @@ def _cause(case: _Case, recipient: Recipient, layout: Layout | None) -> tuple[Ca
     book = case.rulebook
     facts = Facts(lambda name: _recipient_fact(case, recipient, name))
     codes = _statuses(recipient)
-    text = Facts(lambda name: _whole_text(case) if name == "diagnostic_code" else facts.text(name))
+    text = Facts(lambda name: case.whole_text if name == "diagnostic_code" else facts.text(name), {"diagnostic_code": case.folded_text})
     speaks = _says_something(recipient.diagnostic_code)
     steps: tuple[Callable[[], _Answer], ...] = (
-        lambda: _by_rules((*book.user, *book.hosts), facts),
+        lambda: _first((rule, found) for rule in book.user if rule.cause and (found := rule.find(facts))),
+        lambda: _first(book.hosts.fitting(facts)),
         lambda: _by_status(book, codes, "exact"),
-        lambda: _by_rules(book.phrases, facts, weak=False),
+        lambda: _first(book.phrases.fitting(facts)),
         lambda: _by_status(book, codes, "plain"),
-        lambda: _by_rules(book.phrases, facts, weak=True),
-        lambda: None if speaks else _by_rules(book.phrases, text, weak=False),
+        lambda: _first(book.weak_phrases.fitting(facts)),
+        lambda: None if speaks else _first(book.phrases.fitting(text)),
         lambda: _by_layout(layout),
         lambda: _by_status(book, codes, "weak"),
         lambda: _by_reply(book, recipient),
-        lambda: None if speaks else _by_rules(book.phrases, text, weak=True),
+        lambda: _first((book.phrases if speaks else book.weak_phrases).fitting(text)),
     )
     return next((answer for step in steps if (answer := step())), (Cause.UNKNOWN, None))
 
@@ -433,15 +439,8 @@ def _says_something(diagnostic: str) -> bool:
     return len(words) >= 2 or (bool(words) and not words[0].isascii())
 
 
-def _whole_text(case: _Case) -> str:
-    return f"{case.human}\n{case.message.headers.text('subject')}"
-
-
-def _by_rules(rules: Iterable[Rule], facts: Facts, *, weak: bool | None = None) -> _Answer:
-    for rule in rules:
-        if rule.cause and (weak is None or rule.weak == weak) and (found := rule.find(facts)):
-            return rule.cause, _evidence(rule, found)
-    return None
+def _first(fitting: Iterable[tuple[Rule, tuple[str, str]]]) -> _Answer:
+    return next(((rule.cause, _evidence(rule, found)) for rule, found in fitting if rule.cause), None)
 
 
 def _by_status(book: Rulebook, statuses: Iterable[EnhancedStatus], strength: str) -> _Answer:

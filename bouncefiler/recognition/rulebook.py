@@ -16,6 +16,7 @@ from importlib import resources
 from typing import Any, Protocol, TypeVar
 
 from bouncefiler.errors import ConfigError
+from bouncefiler.recognition.index import Index, pieces_of
 from bouncefiler.recognition.status import EnhancedStatus
 from bouncefiler.recognition.text import fold
 from bouncefiler.recognition.verdict import Cause, Kind
@@ -58,12 +59,13 @@ Compile = Callable[[str], Pattern]
 class Facts:
     """The values of fields that conditions ask for, worked out when first asked for."""
 
-    __slots__ = ("_folded", "_lookup", "_texts")
+    __slots__ = ("_folded", "_lookup", "_pieces", "_texts")
 
-    def __init__(self, lookup: Callable[[str], str]) -> None:
+    def __init__(self, lookup: Callable[[str], str], folded: Mapping[str, str] | None = None) -> None:
         self._lookup = lookup
         self._texts: dict[str, str] = {}
-        self._folded: dict[str, str] = {}
+        self._folded: dict[str, str] = dict(folded or {})
+        self._pieces: dict[str, frozenset[str]] = {}
 
     def text(self, name: str) -> str:
         """Return the value of a field; empty when the message has none."""
@@ -76,6 +78,12 @@ class Facts:
         if name not in self._folded:
             self._folded[name] = fold(self.text(name))
         return self._folded[name]
+
+    def pieces(self, name: str) -> frozenset[str]:
+        """Return the pieces of that by which an index finds literals."""
+        if name not in self._pieces:
+            self._pieces[name] = frozenset(pieces_of(self.folded(name)))
+        return self._pieces[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +148,19 @@ class Rule:
     @property
     def places(self) -> frozenset[str]:
         """Which parts of a message its conditions look at: two signs of one place count as one."""
-        return frozenset(_PLACES.get(condition.field, "sender") for condition in self.when)
+        return _places(self.when)
+
+    @property
+    def needles(self) -> tuple[str, tuple[str, ...]] | None:
+        """The field and literals by which an index finds it."""
+        literal = [c for c in self.when if c.operator in (Operator.CONTAINS, Operator.STARTS)]
+        dear = any(c.field not in _DEAR for c in self.when)  # then the text is only looked at when the header fields fit
+        return next(((c.field, c.values) for c in literal if not (dear and c.field in _DEAR)), None)
+
+
+@lru_cache(maxsize=4096)
+def _places(when: tuple[Condition, ...]) -> frozenset[str]:
+    return frozenset(_PLACES.get(condition.field, "sender") for condition in when)
 
 
 _PLACES = {"subject": "subject", "text": "text", "content_type": "structure", "attachment": "structure", "link": "text"} | dict.fromkeys(
@@ -164,19 +184,49 @@ class Layout:
     """What is said of a recipient: the text `after` it up to the next one, its `line`, the text `before` it, or the `area`."""
 
 
+class Table:
+    """Rules in the order in which they are asked."""
+
+    __slots__ = ("_index", "rules")
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self.rules = tuple(rules)
+        self._index = Index(self.rules)
+
+    def fitting(self, facts: Facts) -> Iterator[tuple[Rule, tuple[str, str]]]:
+        """Yield the rules that hold, in their order, with the field and excerpt that decided."""
+        for number in self._index.candidates(facts):
+            rule = self.rules[number]
+            if found := rule.find(facts):
+                yield rule, found
+
+
+_NO_RULES = Table(())
+
+
 @dataclass(frozen=True, slots=True)
 class Rulebook:
     """All that is known, ready to be asked."""
 
     user: tuple[Rule, ...] = ()
-    lookalikes: tuple[Rule, ...] = ()
-    signs: tuple[Rule, ...] = ()
-    layouts: tuple[Layout, ...] = ()
-    hosts: tuple[Rule, ...] = ()
-    phrases: tuple[Rule, ...] = ()
-    """Strong ones before weak ones, then in the order of causes.toml."""
-    marks: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    """Lines behind which a returned message stands: (row, folded text)."""
+    first_lookalikes: Table = _NO_RULES
+    """Asked before anything else."""
+    lookalikes: Table = _NO_RULES
+    """Asked when the message is no bounce."""
+    outer_signs: Table = _NO_RULES
+    """Signs in header fields."""
+    text_signs: Table = _NO_RULES
+    outer_layouts: Table = _NO_RULES
+    """Layouts that a header field gives away, too."""
+    text_layouts: Table = _NO_RULES
+    layouts: Mapping[str, Layout] = field(default_factory=dict)
+    """By the name of the rule."""
+    hosts: Table = _NO_RULES
+    phrases: Table = _NO_RULES
+    """In the order of causes.toml."""
+    weak_phrases: Table = _NO_RULES
+    marks: Mapping[str, str] = field(default_factory=dict)
+    """Lines behind which a returned message stands: folded text to row."""
     statuses: Mapping[tuple[int, int], Rule] = field(default_factory=dict)
     replies: Mapping[int, Rule] = field(default_factory=dict)
     _advice: Mapping[tuple[Cause, str], tuple[str, str]] = field(default_factory=dict)
@@ -331,14 +381,20 @@ def read_tables(tables: Mapping[str, Mapping[str, Any]]) -> Rulebook:
     """Build a rulebook from parsed tables, by file stem ("formats/qmail", "pt"). Raises ConfigError naming the row."""
     order = {Cause(word): place for place, word in enumerate(tables["causes"]["order"])}
     rows = {kind: tuple(_rows(tables, kind)) for kind in ("lookalike", "sign", "host", "phrase", "status", "reply")}
-    phrases = sorted(rows["phrase"], key=lambda rule: (rule.weak, order[rule.cause or Cause.UNKNOWN]))
+    layouts = tuple(layout for stem, table in tables.items() for layout in _layouts(stem, table))
+    phrases = sorted(rows["phrase"], key=lambda rule: order[rule.cause or Cause.UNKNOWN])
     return Rulebook(
-        lookalikes=rows["lookalike"],
-        signs=tuple(sorted(rows["sign"], key=lambda rule: "text" in rule.places)),
-        layouts=tuple(layout for stem, table in tables.items() for layout in _layouts(stem, table)),
-        hosts=rows["host"],
-        phrases=tuple(phrases),
-        marks=tuple(_marks(tables)),
+        first_lookalikes=Table(rule for rule in rows["lookalike"] if rule.first),
+        lookalikes=Table(rule for rule in rows["lookalike"] if not rule.first),
+        outer_signs=Table(rule for rule in rows["sign"] if "text" not in rule.places),
+        text_signs=Table(rule for rule in rows["sign"] if "text" in rule.places),
+        outer_layouts=Table(layout.rule for layout in layouts if layout.rule.places != {"text"}),
+        text_layouts=Table(layout.rule for layout in layouts if layout.rule.places == {"text"}),
+        layouts={layout.rule.name: layout for layout in layouts},
+        hosts=Table(rows["host"]),
+        phrases=Table(rule for rule in phrases if not rule.weak),
+        weak_phrases=Table(rule for rule in phrases if rule.weak),
+        marks=dict(_marks(tables)),
         statuses={_status_key(rule.when[0].values[0]): rule for rule in rows["status"]},
         replies={int(rule.when[0].values[0]): rule for rule in rows["reply"]},
         _advice={
@@ -365,10 +421,10 @@ def _status_key(code: str) -> tuple[int, int]:
     return int(subject), int(detail)
 
 
-def _marks(tables: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _marks(tables: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     for stem, table in tables.items():
         for row in table.get("mark", ()):
-            yield f"{stem}.{row['name']}", tuple(fold(text) for text in row["line"])
+            yield from ((fold(text), f"{stem.rpartition('/')[2]}.{row['name']}") for text in row["line"])
 
 
 _LAYOUT_KEYS = frozenset({"begin", "end", "recipient", "diagnostic"})
