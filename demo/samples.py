@@ -47,6 +47,8 @@ class Sample:
     received_at: datetime
     raw: bytes
     seen: bool
+    cause: str | None = None
+    """Why delivery failed, if this is a bounce."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +74,15 @@ class Failure:
     forged: bool = False
 
 
-REFUSALS = {
-    "user unknown": Refusal(550, "5.1.1", "<$recipient>: Recipient address rejected: User unknown"),
-    "mailbox full": Refusal(552, "5.2.2", "<$recipient>: Mailbox is full, over quota"),
-    "blocked": Refusal(554, "5.7.1", "Service unavailable; Client host [$ip] blocked using bl.blocklist.example"),
-    "spam": Refusal(550, "5.7.1", "Message rejected: it looks like spam"),
-    "not authentic": Refusal(550, "5.7.26", "Unauthenticated mail from garden.example is refused: DMARC policy"),
+REFUSALS = {  # by cause
+    "user-unknown": Refusal(550, "5.1.1", "<$recipient>: Recipient address rejected: User unknown"),
+    "mailbox-full": Refusal(552, "5.2.2", "<$recipient>: Mailbox is full, over quota"),
+    "sender-blocked": Refusal(
+        554, "5.7.1", "Service unavailable; Client host [$ip] blocked using bl.blocklist.example"
+    ),
+    "content-rejected": Refusal(550, "5.7.1", "Message rejected: it looks like spam"),
+    "auth-failed": Refusal(550, "5.7.26", "Unauthenticated mail from garden.example is refused: DMARC policy"),
+    "unreachable": Refusal(421, "4.4.1", "Connection timed out"),
 }
 
 LANGUAGES = {  # the NDR of Exchange: what stands before the Subject, and what it says
@@ -93,23 +98,23 @@ LANGUAGES = {  # the NDR of Exchange: what stands before the Subject, and what i
     "ru": ("Недоставлено:", "Ваше сообщение для $recipient не доставлено."),
 }
 
-YEAR = (  # days ago, layout, language, what was said, to whom
-    (351, "postfix", "en", "user unknown", "carlos@example.com"),
-    (338, "exim", "en", "mailbox full", "hugo@example.net"),
-    (309, "exchange", "de", "user unknown", "petra@example.org"),
-    (291, "delayed", "en", "user unknown", "ines@example.com"),
-    (286, "gmail", "pt-BR", "mailbox full", "joana@example.com"),
-    (260, "qmail", "en", "user unknown", "sales@example.net"),
-    (233, "sendmail", "en", "user unknown", "l.moreau@example.org"),
-    (214, "exchange", "fr", "mailbox full", "luc@example.org"),
-    (187, "postfix", "en", "mailbox full", "hugo@example.net"),
-    (160, "gmail", "en", "user unknown", "old.friend@example.com"),
-    (155, "exchange", "it", "user unknown", "chiara.c@example.org"),
-    (121, "exim", "en", "user unknown", "info@example.net"),
-    (96, "delayed", "en", "user unknown", "bruno@example.net"),
-    (64, "exchange", "pt-BR", "mailbox full", "tiago@example.com"),
-    (37, "postfix", "en", "user unknown", "market@example.org"),
-    (11, "qmail", "en", "mailbox full", "hugo@example.net"),
+YEAR = (  # days ago, layout, language, cause, recipient
+    (351, "postfix", "en", "user-unknown", "carlos@example.com"),
+    (338, "exim", "en", "mailbox-full", "hugo@example.net"),
+    (309, "exchange", "de", "user-unknown", "petra@example.org"),
+    (291, "delayed", "en", "unreachable", "ines@example.com"),
+    (286, "gmail", "pt-BR", "mailbox-full", "joana@example.com"),
+    (260, "qmail", "en", "user-unknown", "sales@example.net"),
+    (233, "sendmail", "en", "user-unknown", "l.moreau@example.org"),
+    (214, "exchange", "fr", "mailbox-full", "luc@example.org"),
+    (187, "postfix", "en", "mailbox-full", "hugo@example.net"),
+    (160, "gmail", "en", "user-unknown", "old.friend@example.com"),
+    (155, "exchange", "it", "user-unknown", "chiara.c@example.org"),
+    (121, "exim", "en", "user-unknown", "info@example.net"),
+    (96, "delayed", "en", "unreachable", "bruno@example.net"),
+    (64, "exchange", "pt-BR", "mailbox-full", "tiago@example.com"),
+    (37, "postfix", "en", "user-unknown", "market@example.org"),
+    (11, "qmail", "en", "mailbox-full", "hugo@example.net"),
 )
 
 ORDINARY = (  # template, first so many days ago, then every so many days (0: only once)
@@ -130,7 +135,15 @@ WAVE = 84
 NAMES = ("info", "m.garcia", "office", "j.smith", "kontakt", "vendas")
 HOSTS = ("example.com", "example.net", "example.org", "shop.example", "firma.example")
 WAVE_LAYOUTS = ("exchange", "exchange", "postfix", "gmail", "exim", "qmail", "sendmail")
-WAVE_REFUSALS = ("user unknown", "user unknown", "spam", "not authentic", "user unknown", "blocked", "mailbox full")
+WAVE_CAUSES = (
+    "user-unknown",
+    "user-unknown",
+    "content-rejected",
+    "auth-failed",
+    "user-unknown",
+    "sender-blocked",
+    "mailbox-full",
+)
 
 
 def mailbox(now: datetime) -> tuple[Sample, ...]:
@@ -141,10 +154,10 @@ def mailbox(now: datetime) -> tuple[Sample, ...]:
 
 
 def _year(now: datetime, chance: Random) -> Iterator[Sample]:
-    for days, layout, language, refusal, recipient in YEAR:
+    for days, layout, language, cause, recipient in YEAR:
         at = now - timedelta(days=days, minutes=chance.randrange(600))
-        failure = Failure(at, recipient, layout, language, REFUSALS[refusal], chance.choice(TOPICS))
-        yield Sample(at, _bounce(failure, "garden.example", chance), seen=True)
+        failure = Failure(at, recipient, layout, language, REFUSALS[cause], chance.choice(TOPICS))
+        yield Sample(at, _bounce(failure, "garden.example", chance), seen=True, cause=cause)
 
 
 def _wave(now: datetime, chance: Random) -> Iterator[Sample]:
@@ -152,9 +165,9 @@ def _wave(now: datetime, chance: Random) -> Iterator[Sample]:
         at = now - timedelta(minutes=2) - timedelta(seconds=chance.randrange(5 * 3600))
         recipient = f"{chance.choice(NAMES)}{number}@{chance.choice(HOSTS)}"
         layout = WAVE_LAYOUTS[number % len(WAVE_LAYOUTS)]
-        refusal = REFUSALS[chance.choice(WAVE_REFUSALS)]
-        failure = Failure(at, recipient, layout, language, refusal, chance.choice(SPAM), forged=True)
-        yield Sample(at, _bounce(failure, chance.choice(HOSTS), chance), seen=False)
+        cause = chance.choice(WAVE_CAUSES)
+        failure = Failure(at, recipient, layout, language, REFUSALS[cause], chance.choice(SPAM), forged=True)
+        yield Sample(at, _bounce(failure, chance.choice(HOSTS), chance), seen=False, cause=cause)
 
 
 def _ordinary(now: datetime, chance: Random) -> Iterator[Sample]:
