@@ -29,7 +29,6 @@ from bouncefiler.backscatter.incident import Diagnosis, Incident
 from bouncefiler.backscatter.volume import Provenance, Sighting
 from bouncefiler.errors import BouncefilerError, StoreBroken, StoreBusy
 from bouncefiler.filing.plan import (
-    Arrival,
     Filed,
     JournalEntry,
     Judged,
@@ -66,9 +65,8 @@ CHEAP_TO_CHECK = 8 * 2**20
 MAX_PARAMETERS = 500
 """How many values are put into one statement; SQLite before 3.32 takes 999."""
 
-_APPLICATION_ID = (
-    0x626E6366  # "bncf": tells this file from other programs' (https://sqlite.org/pragma.html#pragma_application_id)
-)
+# "bncf", which tells this file from other programs' (https://sqlite.org/pragma.html#pragma_application_id).
+_APPLICATION_ID = 0x626E6366
 _STRETCHING = 50_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -103,8 +101,7 @@ _CAUSES = (
     Cause.PROTOCOL_ERROR,
 )
 _PROVENANCES = (Provenance.UNKNOWN, Provenance.FORGED, Provenance.GENUINE)
-_INTENDED = 0
-_OUTCOMES = (None, Outcome.MOVED, Outcome.GONE, Outcome.VOID)
+_OUTCOMES = (None, Outcome.MOVED, Outcome.GONE, Outcome.VOID)  # None: intended, and open
 
 _FIRST = (
     f"PRAGMA application_id = {_APPLICATION_ID}",
@@ -218,7 +215,6 @@ class StoreReader:
     def __init__(self, db: sqlite3.Connection, path: Path) -> None:
         self._db = db
         self._path = path
-        self._run = 0
 
     def __enter__(self) -> Self:
         return self
@@ -360,6 +356,7 @@ class Store(StoreReader):
     def __init__(self, db: sqlite3.Connection, path: Path, lock: int) -> None:
         super().__init__(db, path)
         self._lock = lock
+        self._run = 0
         self._files = _identities(path)
 
     def close(self) -> None:
@@ -780,7 +777,7 @@ def _entry(row: Row) -> JournalEntry:
 
 
 def _sighting(judged: Judged) -> Sighting:
-    arrival: Arrival = judged.arrival
+    arrival = judged.arrival
     return Sighting(
         arrival.fingerprint, arrival.received_at, judged.verdict.kind, judged.verdict.cause or Cause.UNKNOWN
     )
