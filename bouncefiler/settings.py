@@ -100,7 +100,9 @@ class Settings:
 
     def rules_for(self, account: str | None) -> tuple[Rule, ...]:
         """Return the user's rules that are for this account; all of them for None."""
-        return tuple(rule for rule in self.rules if account is None or account in self.limited.get(rule.name, {account}))
+        if account is None:
+            return self.rules
+        return tuple(rule for rule in self.rules if account in self.limited.get(rule.name, (account,)))
 
     @property
     def secret_variables(self) -> frozenset[str]:
