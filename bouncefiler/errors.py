@@ -25,7 +25,11 @@ from typing import ClassVar
 
 
 class BouncefilerError(Exception):
-    """Base of all errors that bouncefiler raises on purpose; `str()` is one line for a person, with the next step."""
+    """Base of all errors that bouncefiler raises on purpose.
+
+    The first line of `str()` tells a person what is wrong and the next step; further lines, where there are any, are
+    further mistakes or lines to copy.
+    """
 
     exit_code: ClassVar[int] = 70
 

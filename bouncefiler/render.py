@@ -56,6 +56,12 @@ def clean_text(text: str, width: int = 200) -> str:
     return cut(line if len(text) <= 8 * width else f"{line}…", width)
 
 
+def clean_lines(text: str, width: int = 400) -> str:
+    """Return text of our own that has several lines, such as an error's, each line clean and indented as it was."""
+    lines = text.split("\n")
+    return "\n".join(" " * min(8, len(line) - len(line.lstrip(" "))) + clean_text(line, width) for line in lines)
+
+
 def _visible(text: str) -> Iterator[str]:
     marks = 0
     for char in text:

@@ -40,6 +40,7 @@ from bouncefiler.render import (
     alert,
     alert_json,
     cells,
+    clean_lines,
     clean_text,
     cleaned,
     explain,
@@ -498,6 +499,15 @@ def test_text_is_cleaned(text: str, clean: str) -> None:
     """Letters of every script stay, tricks go."""
 
     assert clean_text(text, 20) == clean
+
+
+def test_an_error_keeps_its_lines() -> None:
+    """Those that are there to be copied stay lines, and stay clean."""
+
+    assert (
+        clean_lines("no password\n  password_from = { x\x1b[1m }\n\rend")
+        == "no password\n  password_from = { x[1m }\nend"
+    )
 
 
 def test_what_the_encoding_lacks_is_no_crash() -> None:
