@@ -202,11 +202,19 @@ def one_line(text: str) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """Return the line for a person; for an error that nobody has foreseen, the traceback, without values of locals."""
+    """Return the line for a person; of an error that nobody has foreseen also where it came from, without values."""
     if isinstance(error, BouncefilerError):
         return one_line(str(error))[:LONGEST_LINE]
-    trace = traceback.TracebackException.from_exception(error, limit=-12, capture_locals=False)
-    return "unexpected: " + one_line("".join(trace.format()))[-LONGEST_TRACEBACK:]
+    trace = traceback.TracebackException.from_exception(error, limit=-12, lookup_lines=False, capture_locals=False)
+    return "unexpected " + one_line("\n".join(_story(trace)))[:LONGEST_TRACEBACK]
+
+
+def _story(trace: traceback.TracebackException) -> Iterator[str]:
+    yield one_line("".join(trace.format_exception_only()))[:LONGEST_LINE]
+    yield from (f"at {frame.filename}:{frame.lineno} in {frame.name}" for frame in reversed(trace.stack))
+    if cause := trace.__cause__ or (None if trace.__suppress_context__ else trace.__context__):
+        yield "because of"
+        yield from _story(cause)
 
 
 def _briefly(error: BaseException) -> str:
@@ -623,9 +631,10 @@ class Service:
 
     def _said(self) -> str:
         if self._deadline is not None:
-            return "STATUS=Stopping: finishing the batch in hand."
-        watched = sum(not account.halted for account in self._accounts.values())
-        parts = [f"Watching {watched} of {len(self._accounts)} accounts."]
+            parts = ["Stopping: finishing the batch in hand."]
+        else:
+            watched = sum(not account.halted for account in self._accounts.values())
+            parts = [f"Watching {watched} of {len(self._accounts)} accounts."]
         if self._rejected:
             parts.append("The configuration was changed and has an error: using the old one.")
         parts += [f"{name}: {account.trouble}." for name, account in self._accounts.items() if account.trouble]

@@ -395,9 +395,11 @@ def test_unforeseen_error_costs_one_run(bench: Bench, lines: Callable[[], list[s
 
     assert len(account.runs) >= 3
     (line,) = lines()
-    assert line.startswith("home: unexpected: Traceback")
-    assert "in run" in line
+    assert line.startswith("home: unexpected ")
+    assert type(error).__name__ in line
     assert str(error) in line
+    assert f"at {__file__}:" in line
+    assert "in run" in line
 
 
 def test_traceback_shows_no_values() -> None:
