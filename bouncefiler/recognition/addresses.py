@@ -24,7 +24,10 @@ _SHAPES = tuple(
         rf"({ADDRESS.pattern})",
     )
 )
-_OFFICES = re.compile(r"\A(?:postmaster|mailer-daemon|abuse|support|help(?:desk)?|hostmaster|webmaster|admin(?:istrator)?|noreply|no-reply)@", re.IGNORECASE)
+_OFFICES = re.compile(
+    r"\A(?:postmaster|mailer-daemon|abuse|support|help(?:desk)?|hostmaster|webmaster|admin(?:istrator)?|noreply|no-reply)@",
+    re.IGNORECASE,
+)
 _AREA = 8_000
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from bouncefiler.recognition.status import EnhancedStatus, reply_code_in, status_in
+from bouncefiler.recognition.status import reply_code_in, status_in
 from bouncefiler.recognition.verdict import Recipient
 
 MAX_RECIPIENTS = 200
@@ -95,7 +95,17 @@ def _only_preamble(group: dict[str, str]) -> bool:
 def _recipients(groups: Iterable[dict[str, str]]) -> Iterable[Recipient]:
     count = 0
     for group in groups:
-        if any(name in group for name in ("final-recipient", "action", "status", "diagnostic-code", "original-recipient", "x-actual-recipient")):
+        if any(
+            name in group
+            for name in (
+                "final-recipient",
+                "action",
+                "status",
+                "diagnostic-code",
+                "original-recipient",
+                "x-actual-recipient",
+            )
+        ):
             recipient = _recipient(group)
             if recipient is not None and count < MAX_RECIPIENTS:
                 count += 1

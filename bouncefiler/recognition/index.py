@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 _PIECE = 4
 
@@ -19,9 +19,6 @@ class Indexed(Protocol):
     @property
     def needles(self) -> tuple[str, tuple[str, ...]] | None:
         """A field and the folded literals of which at least one must be in it; None when there is no such condition."""
-
-
-_Item = TypeVar("_Item", bound=Indexed)
 
 
 class Texts(Protocol):

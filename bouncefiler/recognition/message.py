@@ -23,14 +23,27 @@ MAX_PARTS = 200
 MAX_LINE = 2_000
 
 _FIELD = re.compile(rb"^([!-9;-~]{1,80})[ \t]{0,9}:[ \t]*(.*(?:\n[ \t].*)*)", re.MULTILINE)
-_PARAMETER = re.compile(rb"""[;\s]\s{0,99}([!-:<-~]{1,40}?)\*?\s{0,9}=\s{0,9}(?:"((?:[^"\\]|\\.){0,300})|([^;\s"]{1,300}))""")
+_PARAMETER = re.compile(
+    rb"""[;\s]\s{0,99}([!-:<-~]{1,40}?)\*?\s{0,9}=\s{0,9}(?:"((?:[^"\\]|\\.){0,300})|([^;\s"]{1,300}))"""
+)
 _RETURNED = frozenset(
-    {"message/rfc822", "message/global", "text/rfc822-headers", "message/rfc822-headers", "message/global-headers", "text/rfc822"}
+    {
+        "message/rfc822",
+        "message/global",
+        "text/rfc822-headers",
+        "message/rfc822-headers",
+        "message/global-headers",
+        "text/rfc822",
+    }
 )
 _REPORTS = frozenset({"message/delivery-status", "message/global-delivery-status"})
 _RECEIPTS = frozenset({"message/disposition-notification", "message/global-disposition-notification"})
-_PREAMBLE = re.compile(rb"(?:\s{0,9}This is a (?:multi-?part message|MIME)[^\n]{0,80}(?=\n))?\n{0,9}(?=\n|)", re.IGNORECASE)
-_LOST_BOUNDARY = re.compile(rb"(?:\A|\n|^)--([^\n]{1,99}?)[ \t]*\n(?:[!-9;-~]{1,80}:[^\n]*\n){0,9}?content-", re.IGNORECASE)
+_PREAMBLE = re.compile(
+    rb"(?:\s{0,9}This is a (?:multi-?part message|MIME)[^\n]{0,80}(?=\n))?\n{0,9}(?=\n|)", re.IGNORECASE
+)
+_LOST_BOUNDARY = re.compile(
+    rb"(?:\A|\n|^)--([^\n]{1,99}?)[ \t]*\n(?:[!-9;-~]{1,80}:[^\n]*\n){0,9}?content-", re.IGNORECASE
+)
 
 
 class Headers:
@@ -98,7 +111,7 @@ class Part:
 
 
 def parameter(value: bytes, name: bytes) -> str:
-    """Return a parameter of a field such as Content-Type, quoted or not (RFC 2045, 5.1; RFC 2231); empty when absent."""
+    """Return a parameter of a field such as Content-Type, quoted or not (RFC 2045, 5.1; RFC 2231), or ""."""
     for match in _PARAMETER.finditer(value[:2_000]):
         if match[1].lower() == name:
             found = match[2] if match[2] is not None else match[3]
@@ -190,7 +203,9 @@ class Message:
         for part in self.parts:
             if part.content_type in _RETURNED:
                 break
-            if part.content_type in ("text/plain", "text/html", "text/x-plain", "text") and (not part.attached or not texts):
+            if part.content_type in ("text/plain", "text/html", "text/x-plain", "text") and (
+                not part.attached or not texts
+            ):
                 texts.append(part)
         plain = {part.alternative for part in texts if part.content_type != "text/html" and part.body.strip()} - {0}
         return tuple(part for part in texts if part.content_type != "text/html" or part.alternative not in plain)
@@ -252,7 +267,8 @@ class _Walk:
             lost = _LOST_BOUNDARY.search(part.body[:8_000])
             return lost[1] if lost else b""
         if "content-type" not in part.headers:
-            lost = _LOST_BOUNDARY.match(part.body[:8_000], _PREAMBLE.match(part.body).end())
+            preamble = _PREAMBLE.match(part.body)
+            lost = _LOST_BOUNDARY.match(part.body[:8_000], preamble.end() if preamble else 0)
             return lost[1] if lost else b""
         return b""
 
@@ -301,16 +317,21 @@ def read(raw: bytes, *, cut: bool = False) -> Message:
     return Message(raw, cut=cut)
 
 
-_RECEIVED_BLOCK = re.compile(
-    r"^(?:>? ?)(?:(?:received|return-path|delivered-to|x-originating-ip|dkim-signature|arc-seal|x-google-smtp-source|x-received|x-gm-message-state)[ ]?:"
-    r"|(?:from|to|date|message-id|subject|mime-version|content-type|reply-to|x-mailer|organization)[ ]?: ?.*(?:\n[ \t]+\S.*)*\n(?:from|to|date|message-id|subject|mime-version|content-type|received|reply-to|sender|cc|x-[a-z-]{1,40})[ ]?: ?.*(?:\n[ \t]+\S.*)*\n(?:[a-z][a-z-]{1,40}):)",
+_FOLDED = r" ?.*(?:\n[ \t]+\S.*)*\n"
+_COMMON = r"from|to|date|message-id|subject|mime-version|content-type|reply-to"
+_HEADER_BLOCK = re.compile(
+    r"^>? ?(?:"
+    r"(?:received|return-path|delivered-to|x-originating-ip|dkim-signature|arc-seal|x-google-smtp-source|x-received) ?:"
+    rf"|(?:{_COMMON}|x-mailer|organization) ?:{_FOLDED}(?:{_COMMON}|received|sender|cc|x-[a-z-]{{1,40}}) ?:{_FOLDED}"
+    r"[a-z][a-z-]{1,40}:"
+    r")",
     re.IGNORECASE | re.MULTILINE,
 )
 
 
 def header_block_at(text: str) -> int:
-    """Return where a returned message's header block begins within `text`: the first lines that look like one; -1 if none."""
-    match = _RECEIVED_BLOCK.search(text)
+    """Return where the first lines of `text` that look like a header block begin; -1 when there are none."""
+    match = _HEADER_BLOCK.search(text)
     return match.start() if match else -1
 
 

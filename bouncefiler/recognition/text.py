@@ -102,7 +102,7 @@ _HIGH = re.compile(rb"[\x80-\xff]+")
 
 
 def _guess(octets: bytes) -> str:
-    """Guess an undeclared 8-bit charset from how its octets are spread: words for people only, no decision rests on it."""
+    """Guess an undeclared 8-bit charset from how its octets are spread."""
     runs = _HIGH.findall(octets)[:500]
     high = b"".join(runs)
     pairs = sum(len(run) >= 2 for run in runs)
@@ -140,7 +140,7 @@ def decode_header(raw: bytes) -> str:
 
 
 def _join(words: list[tuple[str, bytes]]) -> str:
-    """Decode neighbouring words of one charset together: senders cut within a character though RFC 2047, 5 forbids it."""
+    """Decode neighbouring words of one charset together: many senders cut within a character (RFC 2047, 5)."""
     out, start = [], 0
     for index in range(1, len(words) + 1):
         if index == len(words) or words[index][0] != words[start][0]:
@@ -172,7 +172,12 @@ def from_quoted_printable(octets: bytes) -> bytes:
     return binascii.a2b_qp(octets) if b"=" in octets else octets
 
 
-_BREAKS = frozenset("br p /p div /div tr /tr li ul ol table /table td h1 h2 h3 h4 hr pre /pre blockquote dt dd title".split())
+_BREAKS = frozenset(
+    {
+        "br", "p", "/p", "div", "/div", "tr", "/tr", "li", "ul", "ol", "table", "/table", "td", "h1", "h2", "h3", "h4",
+        "hr", "pre", "/pre", "blockquote", "dt", "dd", "title",
+    }
+)  # fmt: skip
 _SILENT = frozenset(("style", "script", "!--"))
 _TAG_NAME = re.compile(r"/?[a-z0-9!-]{1,12}")
 _HREF = re.compile(r"""href\s{0,9}=\s{0,9}["']?([^"'\s>]{1,500})""", re.IGNORECASE)
@@ -213,7 +218,9 @@ def strip_html(source: str) -> tuple[str, tuple[str, ...]]:
 
 
 _MARKS = re.compile("[\u0300-\u036f]+")
-_SIGNS = str.maketrans({"’": "'", "‘": "'", "`": "'", "´": "'", "“": '"', "”": '"', "–": "-", "—": "-", "\u200b": "", "\xad": "", "ı": "i"})
+_SIGNS = str.maketrans(
+    {"’": "'", "‘": "'", "`": "'", "´": "'", "“": '"', "”": '"', "–": "-", "—": "-", "\u200b": "", "\xad": "", "ı": "i"}
+)
 
 
 def fold(text: str) -> str:

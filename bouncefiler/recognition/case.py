@@ -1,0 +1,161 @@
+"""A message under examination: its fields as rules see them, its text and original told apart, and what was found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
+
+from bouncefiler.recognition import dsn
+from bouncefiler.recognition.dsn import DeliveryStatus
+from bouncefiler.recognition.message import MAX_HEADER_OCTETS, Message, header_block_at, original_of
+from bouncefiler.recognition.rule import RECIPIENT_FIELDS, Facts
+from bouncefiler.recognition.rulebook import Rulebook
+from bouncefiler.recognition.text import fold
+from bouncefiler.recognition.verdict import Evidence, Original
+
+MAX_EXCERPT_CHARS = 160
+MAX_MARK_CHARS = 120
+MAX_WORDS_CHARS = 16_384
+"""Words are looked for in this much of the text for people: a bounce comes to the point."""
+
+_INLINE_FIELD = re.compile(r"^[ \t]{0,8}(?:Final-Recipient|Original-Recipient)[ \t]?:", re.IGNORECASE | re.MULTILINE)
+_INLINE_OTHER = re.compile(
+    r"^[ \t]{0,8}(?:Action|Status|Diagnostic-Code|Reporting-MTA)[ \t]?:", re.IGNORECASE | re.MULTILINE
+)
+
+
+@dataclass
+class Case:
+    """A message under examination: what was found so far, in order."""
+
+    message: Message
+    rulebook: Rulebook
+    evidence: list[Evidence] = field(default_factory=list)
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What conditions on the message look at."""
+        return Facts(self._fact)
+
+    def _fact(self, name: str) -> str:
+        if name.startswith("header."):
+            return " ".join(self.message.headers.all(name.removeprefix("header.")))
+        if name in _FROM_BODY:
+            return _FROM_BODY[name](self)
+        return "" if name in RECIPIENT_FIELDS else self.message.headers.text(name.replace("_", "-"))
+
+    @cached_property
+    def _split(self) -> tuple[str, str]:
+        """The text for people, and the returned message that stands in it below them."""
+        text = self.message.text
+        at = header_block_at(text)
+        start, end = self._marked(text[:at] if at >= 0 else text)
+        if start >= 0:
+            return text[:start], text[end:]
+        return (text, "") if at < 0 else (text[:at], text[at:])
+
+    def _marked(self, text: str) -> tuple[int, int]:
+        """Return where the first line that announces a returned message begins and ends, or (-1, -1)."""
+        lines = text.split("\n")
+        folded = [fold(line) if len(line) < MAX_MARK_CHARS else "" for line in lines]
+        whole = "\n".join(folded)
+        marks = [mark for mark in self.rulebook.marks if mark in whole]
+        number = next((at for at, line in enumerate(folded) if any(mark in line for mark in marks)), -1)
+        if number < 0:
+            return -1, -1
+        start = sum(map(len, lines[:number])) + number
+        return start, start + len(lines[number])
+
+    @property
+    def below(self) -> str:
+        """The returned message, where it stands in the text."""
+        return self._split[1]
+
+    @property
+    def human(self) -> str:
+        """What the server says in words, without the returned message."""
+        return self._split[0]
+
+    @cached_property
+    def original(self) -> Original | None:
+        """What is known of the returned message, from its part, from below a mark, or from an attached text."""
+        part = self.message.returned
+        octets = part.octets(MAX_HEADER_OCTETS) if part else self.below[:MAX_HEADER_OCTETS].encode("utf-8", "replace")
+        attached = (
+            part.octets(MAX_HEADER_OCTETS) for part in self.message.parts[1:] if part.content_type == "text/plain"
+        )
+        candidates = chain(
+            (octets,), (text for text in attached if header_block_at(text[:300].decode("latin-1").lstrip()) == 0)
+        )
+        return next((found for text in candidates if text and (found := original_of(text))), None)
+
+    @cached_property
+    def status(self) -> DeliveryStatus:
+        """The delivery-status part, or its fields where somebody put them into the text."""
+        if self.message.has_report:
+            found = dsn.parse(self.message.report)
+            if found.recipients:
+                return found
+        text = self.human
+        if _INLINE_FIELD.search(text) and (at := _INLINE_OTHER.search(text)):
+            return dsn.parse(text[min(at.start(), _INLINE_FIELD.search(text).start()) :])  # type: ignore[union-attr]
+        return DeliveryStatus(())
+
+    @cached_property
+    def whole_text(self) -> str:
+        """All that is said in words: text and subject."""
+        return f"{self.human[:MAX_WORDS_CHARS]}\n{self.message.headers.text('subject')}"
+
+    @cached_property
+    def folded_text(self) -> str:
+        """The same as it is compared."""
+        return fold(self.whole_text)
+
+    @property
+    def inline(self) -> bool:
+        """Whether the fields came from the text."""
+        return bool(self.status.recipients) and not self.message.has_report
+
+    @property
+    def null_reverse_path(self) -> bool | None:
+        """Whether Return-Path is <>; None when none was recorded."""
+        if "return-path" not in self.message.headers:
+            return None
+        return self.message.headers.raw("return-path").strip() in (b"<>", b"", b"< >", b"<null>")
+
+    def note(self, rule: str, where: str, excerpt: str) -> None:
+        """Keep a fact that the verdict rests on."""
+        flat = " ".join(excerpt.split())
+        self.evidence.append(
+            Evidence(rule, where, flat if len(flat) <= MAX_EXCERPT_CHARS else flat[: MAX_EXCERPT_CHARS - 1] + "…")
+        )
+
+
+def from_address(value: str) -> str:
+    """Return the address of a From field, lower case; empty when it has none."""
+    inner = value.rpartition("<")[2].partition(">")[0] if "<" in value else value
+    return _COMMENTS.sub(" ", inner).strip().strip('"').lower()
+
+
+_COMMENTS = re.compile(r"\([^()]{0,200}\)")
+
+
+def _of_original(name: str) -> Callable[[Case], str]:
+    return lambda case: str(getattr(case.original, name)) if case.original else ""
+
+
+_FROM_BODY: Mapping[str, Callable[[Case], str]] = {
+    "text": lambda case: case.human[:MAX_WORDS_CHARS],
+    "from_address": lambda case: from_address(case.message.headers.text("from")),
+    "attachment": lambda case: " ".join(case.message.attachments),
+    "link": lambda case: " ".join(case.message.links),
+    "reporting_mta": lambda case: case.status.reporting_mta or "",
+    "original_from": _of_original("from_"),
+    "original_to": _of_original("to"),
+    "original_subject": _of_original("subject"),
+    "original_message_id": _of_original("message_id"),
+}
+"""Fields of rules that are no header fields."""

@@ -1,0 +1,107 @@
+"""Why delivery to a recipient failed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from bouncefiler.recognition.case import MAX_EXCERPT_CHARS, Case
+from bouncefiler.recognition.rule import Facts, Rule
+from bouncefiler.recognition.rulebook import Layout, Rulebook
+from bouncefiler.recognition.status import EnhancedStatus, statuses_in
+from bouncefiler.recognition.verdict import Cause, Evidence, Recipient
+
+
+def with_cause(case: Case, recipient: Recipient, layout: Layout | None) -> Recipient:
+    """Return the recipient with its cause, and note what said so."""
+    cause, evidence = _cause(case, recipient, layout)
+    if evidence is not None:
+        case.evidence.append(evidence)
+    return replace(recipient, cause=cause)
+
+
+def _cause(case: Case, recipient: Recipient, layout: Layout | None) -> tuple[Cause, Evidence | None]:
+    """The first that answers. What is said of this recipient comes before what the text says of all."""
+    book = case.rulebook
+    facts = recipient_facts(case, recipient)
+    codes = _statuses(recipient)
+    text = Facts(
+        lambda name: case.whole_text if name == "diagnostic_code" else facts.text(name),
+        {"diagnostic_code": case.folded_text},
+    )
+    speaks = _says_something(recipient.diagnostic_code)
+    steps: tuple[Callable[[], _Answer], ...] = (
+        lambda: _first((rule, found) for rule in book.user if rule.cause and (found := rule.find(facts))),
+        lambda: _first(book.hosts.fitting(facts)),
+        lambda: _by_status(book, codes, "exact"),
+        lambda: _first(book.phrases.fitting(facts)),
+        lambda: _by_status(book, codes, "plain"),
+        lambda: _first(book.weak_phrases.fitting(facts)),
+        lambda: None if speaks else _first(book.phrases.fitting(text)),
+        lambda: _by_layout(layout),
+        lambda: _by_status(book, codes, "weak"),
+        lambda: _by_reply(book, recipient),
+        lambda: _first((book.phrases if speaks else book.weak_phrases).fitting(text)),
+    )
+    return next((answer for step in steps if (answer := step())), (Cause.UNKNOWN, None))
+
+
+_Answer = tuple[Cause, Evidence] | None
+
+
+def _statuses(recipient: Recipient) -> tuple[EnhancedStatus, ...]:
+    """The statuses that were given, the one in the server's own words first: Status often is a translation of it."""
+    given = (recipient.status,) if recipient.status else ()
+    return tuple(dict.fromkeys((*statuses_in(recipient.diagnostic_code), *given)))[:5]
+
+
+_WORDS = re.compile(r"[^\W\d_]{3,}")
+_NO_WORDS = re.compile(r"<[^<>]{1,254}>|\S{1,254}@\S{1,254}|\bsmtp\b|\.\.\.", re.IGNORECASE)
+
+
+def _says_something(diagnostic: str) -> bool:
+    """Whether there are words beside addresses and codes."""
+    words = _WORDS.findall(_NO_WORDS.sub(" ", diagnostic))
+    return len(words) >= 2 or (bool(words) and not words[0].isascii())
+
+
+def _first(fitting: Iterable[tuple[Rule, tuple[str, str]]]) -> _Answer:
+    return next(((rule.cause, _evidence(rule, found)) for rule, found in fitting if rule.cause), None)
+
+
+def _by_status(book: Rulebook, statuses: Iterable[EnhancedStatus], strength: str) -> _Answer:
+    for status in statuses:
+        rule = book.status_rule(status)
+        if rule and rule.cause and strength == ("exact" if rule.exact else "weak" if rule.weak else "plain"):
+            return rule.cause, _evidence(rule, ("status", str(status)))
+    return None
+
+
+def _by_layout(layout: Layout | None) -> _Answer:
+    if layout is None or layout.rule.cause is None:
+        return None
+    return layout.rule.cause, Evidence(layout.rule.name, "text", "")
+
+
+def _by_reply(book: Rulebook, recipient: Recipient) -> _Answer:
+    rule = book.replies.get(recipient.reply_code or 0)
+    return (rule.cause, _evidence(rule, ("reply_code", str(recipient.reply_code)))) if rule and rule.cause else None
+
+
+def recipient_facts(case: Case, recipient: Recipient) -> Facts:
+    """Return what conditions on a recipient look at; other fields are those of the message."""
+    own = {
+        "final_recipient": recipient.final_recipient,
+        "original_recipient": recipient.original_recipient or "",
+        "action": recipient.action or "",
+        "status": str(recipient.status or ""),
+        "reply_code": str(recipient.reply_code or ""),
+        "diagnostic_code": recipient.diagnostic_code,
+        "remote_mta": recipient.remote_mta or "",
+    }
+    return Facts(lambda name: own[name] if name in own else case.facts.text(name))
+
+
+def _evidence(rule: Rule, found: tuple[str, str]) -> Evidence:
+    return Evidence(rule.name, found[0], found[1][:MAX_EXCERPT_CHARS])
