@@ -23,7 +23,7 @@ from bouncefiler.backscatter.volume import WatchPolicy
 from bouncefiler.errors import ConfigError
 from bouncefiler.filing.plan import Disposition, File, FilingPolicy, Leave
 from bouncefiler.recognition import rulebook
-from bouncefiler.recognition.rulebook import Pattern
+from bouncefiler.recognition.rule import Pattern
 from bouncefiler.recognition.verdict import Cause, Kind
 from bouncefiler.settings import (
     Account,
@@ -107,7 +107,7 @@ def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:
             # It may name a command to run (password_from), so whoever may write it could run one.
-            if stat.S_IMODE(path.stat().st_mode) & stat.S_IWOTH:
+            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & stat.S_IWOTH:
                 raise ConfigError(
                     f"{path}: everybody on this machine may write this file; say `chmod o-w {path}` first"
                 )
@@ -144,7 +144,7 @@ def _host(text: str) -> str:
         return text
     if re.fullmatch(r".*:\d+", text):
         raise ValueError("expected the server's name alone; write the port as port = …")
-    if not re.fullmatch(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252})", text):
+    if not re.fullmatch(r"\w[\w.-]{0,252}", text):
         raise ValueError('expected the name of the IMAP server, such as "imap.example.org"')
     return text
 
@@ -162,7 +162,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _fingerprint(text: str) -> str:
-    digits = re.sub(r"[:\s]", "", text).lower().removeprefix("sha256")
+    digits = re.sub(r"[:\s]", "", text.rpartition("=")[2]).lower()
     if not re.fullmatch(r"[0-9a-f]{64}", digits):
         raise ValueError(
             "expected the SHA-256 of the server's certificate, 64 hex digits; "
@@ -259,7 +259,7 @@ def _credential(value: object) -> CredentialSource:
         case {"systemd": str(name), **rest} if not rest and re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,254}", name):
             return SystemdCredential(name)
         case {"command": [str(first), *_] as argv, **rest} if (
-            not rest and first and all(isinstance(a, str) for a in argv)
+            not rest and first and all(isinstance(a, str) and "\0" not in a for a in argv)
         ):
             return Command(tuple(argv))
         case {"environment": str(name), **rest} if not rest and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):

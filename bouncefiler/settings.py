@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bouncefiler.backscatter.volume import WatchPolicy
 from bouncefiler.filing.plan import FilingPolicy
-from bouncefiler.recognition.rulebook import Rule
+from bouncefiler.recognition.rule import Rule
 
 
 class Security(StrEnum):

@@ -15,7 +15,7 @@ from bouncefiler.backscatter.volume import WatchPolicy
 from bouncefiler.config import SYSTEM_FILE, candidates, load
 from bouncefiler.errors import ConfigError
 from bouncefiler.filing.plan import File, FilingPolicy, Leave
-from bouncefiler.recognition.rulebook import Facts
+from bouncefiler.recognition.rule import Facts
 from bouncefiler.recognition.verdict import Cause, Kind
 from bouncefiler.settings import (
     Account,
@@ -163,6 +163,21 @@ def test_durations_are_words_or_seconds(tmp_path: Path, text: str, seconds: floa
     assert home(tmp_path, f"poll_interval = {text}").poll_interval == timedelta(seconds=seconds)
 
 
+@pytest.mark.parametrize(
+    "text", ["ab" * 32, "AB" * 32, ":".join(["aB"] * 32), "sha256 Fingerprint=" + ":".join(["AB"] * 32)]
+)
+def test_a_fingerprint_is_taken_as_tools_print_it(tmp_path: Path, text: str) -> None:
+    """With colons, in capitals, or as the whole line of openssl's."""
+
+    assert home(tmp_path, f'fingerprint = "{text}"').server.fingerprint == "ab" * 32
+
+
+def test_an_international_host_name_is_taken(tmp_path: Path) -> None:
+    """The socket knows what to do with it."""
+
+    assert settings(tmp_path, LEAST.replace("imap.", "büro.")).accounts["home"].server.host == "büro.example.org"
+
+
 def test_an_alert_speaks_the_language_of_all(tmp_path: Path) -> None:
     """Unless it has one of its own."""
 
@@ -230,6 +245,7 @@ def test_an_alert_speaks_the_language_of_all(tmp_path: Path) -> None:
         ),
         ('password_from = { systemd = "../x" }', 'accounts.home.password_from: expected "keyring"'),
         ('password_from = { environment = "A", systemd = "b" }', 'accounts.home.password_from: expected "keyring"'),
+        ('password_from = { command = ["a", "b\\u0000"] }', 'accounts.home.password_from: expected "keyring"'),
         ("password_from = { command = [] }", 'accounts.home.password_from: expected "keyring"'),
         ("password_from = 1979-05-27", 'accounts.home.password_from: expected "keyring"'),
         ("ca_file = 1979-05-27", "accounts.home.ca_file: expected the path of a PEM file, got a date"),
