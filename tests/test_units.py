@@ -140,3 +140,14 @@ def test_program_is_found_where_the_unit_looks_for_it(unit: Path) -> None:
 
     assert program == {USER: "%h/.local/bin/bouncefiler", SYSTEM: "/usr/bin/bouncefiler"}[unit]
     assert command == "run"
+
+
+def test_documentation_makes_the_credential_that_the_unit_loads() -> None:
+    """Who follows docs/service.md has the file and the name that the system unit asks for."""
+    text = (UNITS.parent / "docs" / "service.md").read_text(encoding="utf-8")
+    name, file = setting(SYSTEM, "LoadCredentialEncrypted").split(":")
+    file = file.replace("%i", "home")
+
+    assert f"systemd-creds encrypt --name={name} - {file}" in text
+    assert f'password_from = {{ systemd = "{name}" }}' in text
+    assert f"StateDirectory={setting(SYSTEM, 'StateDirectory').replace('%i', 'home')}" in text
