@@ -66,9 +66,11 @@ CLOSED = {  # room → what its floor would allow, and it still must not know
     "recognition": OUTSIDE,
 }
 
-EDGE_PAIRS = {  # one door in three files; otherwise no edge module knows another, so that a door can be replaced alone
+EDGE_PAIRS = {  # one door in four files; otherwise no edge module knows another, so that a door can be replaced alone
     ("edge.imap", "edge.stream"),
     ("edge.imap", "edge.tls"),
+    ("edge.imap", "edge.trouble"),
+    ("edge.trouble", "edge.stream"),
 }
 
 CLOCKS = {("datetime", "now"), ("datetime", "utcnow"), ("datetime", "today"), ("date", "today"), ("time", "time")}
