@@ -205,7 +205,7 @@ def describe(error: BaseException) -> str:
     """Return the line for a person; of an error that nobody has foreseen also where it came from, without values."""
     if isinstance(error, BouncefilerError):
         return one_line(str(error))[:LONGEST_LINE]
-    trace = traceback.TracebackException.from_exception(error, limit=-12, lookup_lines=False, capture_locals=False)
+    trace = traceback.TracebackException.from_exception(error, limit=-12, lookup_lines=False)
     return "unexpected " + one_line("\n".join(_story(trace)))[:LONGEST_TRACEBACK]
 
 

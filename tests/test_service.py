@@ -346,6 +346,11 @@ def test_unreachable_server_is_tried_ever_less_often_until_it_answers(bench: Ben
     assert all(300 <= gap <= 331 for gap in account.gaps[count:])
     assert len(account.gaps[count:]) > 20
 
+    account.raises = Unreachable("no route to host")
+    bench.pass_time(HOUR)
+    first = next(gap for gap in account.gaps[count:] if gap < 300)
+    assert first == pytest.approx(45, abs=1)
+
 
 def test_renumbered_folder_is_planned_again_at_once(bench: Bench) -> None:
     """What a renumbered folder made void is done again without waiting for the interval."""
@@ -642,6 +647,36 @@ def test_stop_lets_the_batch_in_hand_be_finished(bench: Bench) -> None:
     assert bench.notes.count("STOPPING=1") == 1
 
 
+def test_stop_during_a_reload_starts_nothing_new(bench: Bench) -> None:
+    """An account whose old run is still going on when the service is stopped does not run again."""
+    old = bench.watch(hold=Event())
+    bench.begin()
+    assert old.begun.wait(PATIENCE)
+    bench.accounts = []
+    new = bench.watch()
+    bench.service.reload()
+
+    bench.service.stop()
+    bench.service.reload()
+    cast("Event", old.hold).set()
+    bench.settle()
+
+    assert bench.service.over()
+    bench.service.turn()
+    bench.settle()
+    assert new.runs == new.closed == []
+
+
+def test_signal_does_not_hide_why_the_service_ends(bench: Bench) -> None:
+    """A service that is ending because of a refused password ends with that exit code, signal or not."""
+    bench.watch(raises=LoginRefused("wrong password"))
+    bench.start()
+
+    bench.service.stop()
+
+    assert bench.service.exit_code == 77
+
+
 def test_run_that_does_not_end_holds_up_the_stop_for_45_seconds(bench: Bench, lines: Callable[[], list[str]]) -> None:
     """A hung run is left behind when the grace is over, and named."""
     hung = bench.watch(hold=Event())
@@ -799,8 +834,10 @@ def test_accounts_run_soon_after_a_suspend(bench: Bench) -> None:
 
     bench.machine.sleep(600)
     bench.pass_time(30)
-
     assert (len(well.runs), len(unreachable.runs), len(throttled.runs)) == (2, counts[1] + 1, 1)
+
+    bench.pass_time(60)
+    assert len(unreachable.runs) == counts[1] + 2
 
 
 def test_wait_goes_on_while_the_machine_sleeps(bench: Bench) -> None:
