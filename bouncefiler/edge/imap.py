@@ -423,6 +423,7 @@ class ImapReader:
         self._capabilities = frozenset(client.transport.capabilities)
         self._selected: _Selected | None = None
         self._names = Names()
+        self.window = WINDOW
         try:
             self._introduce()
         except BaseException:
@@ -476,11 +477,11 @@ class ImapReader:
         items = (b"UID INTERNALDATE " if span.since else b"UID ") + _LEAN_FIELDS
 
         def send(uids: Sequence[int]) -> stream.Command[stream.Lean]:
-            stretch = stream.Stretch(uids[0], uids[-1], min(len(uids), 4 * WINDOW), span.since)
+            stretch = stream.Stretch(uids[0], uids[-1], min(len(uids), 4 * self.window), span.since)
             return self._fetch(state, uids, items, stream.lean(stretch, suspect))
 
         reached = span.first_uid - 1
-        for uids, lean in self._each(self._ranges(state, span.first_uid, WINDOW), send):
+        for uids, lean in self._each(self._ranges(state, span.first_uid, self.window), send):
             reached = uids[-1]
             yield Window(lean.scanned, reached, lean.suspects)
         if reached < state.uidnext - 1:

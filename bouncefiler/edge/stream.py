@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from enum import IntEnum
 from itertools import count
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 MAX_LINE = 1_000_000
 """Octets in a line; imaplib has the same limit."""
@@ -122,10 +122,20 @@ class Stretch:
     since: datetime | None = None
 
 
+class _Socket(Protocol):
+    """What of a socket.socket is used."""
+
+    def recv_into(self, buffer: Any, /) -> int: ...
+    def sendall(self, data: bytes, /) -> None: ...
+    def settimeout(self, value: float | None, /) -> None: ...
+    def shutdown(self, how: int, /) -> None: ...
+    def close(self) -> None: ...
+
+
 class _Source(io.RawIOBase):
     """The socket as io.BufferedReader wants it, with a time limit that starts anew when something useful has come."""
 
-    def __init__(self, sock: socket.socket, timeout: float, clock: Callable[[], float]) -> None:
+    def __init__(self, sock: _Socket, timeout: float, clock: Callable[[], float]) -> None:
         self.sock = sock
         self.useful = True
         self.held = False
@@ -151,7 +161,7 @@ class _Source(io.RawIOBase):
 class Wire:
     """Lines and literals over a socket. All may raise Lost, Garbled, TimeoutError and other OSErrors."""
 
-    def __init__(self, sock: socket.socket, timeout: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, sock: _Socket, timeout: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
         self.source = _Source(sock, timeout, clock)
         self.file = io.BufferedReader(self.source, _BUFFER)
         self._budget = MAX_REPLY

@@ -1,0 +1,450 @@
+"""The wire: whatever a server sends, answers are found, bounded, and never mixed up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from itertools import count
+from typing import TypeVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bouncefiler.edge import stream
+from bouncefiler.edge.stream import Command, Fetched, Garbled, Lean, Lost, Pipe, Refused, Stretch, Wire
+
+T = TypeVar("T")
+
+FIELDS = b"From: a@example.org\r\nSubject: hello\r\n\r\n"
+SECTION = b"BODY[HEADER.FIELDS (FROM SUBJECT CONTENT-TYPE MESSAGE-ID)]"
+
+
+class FakeSocket:
+    """A connection on which everything has been said already; `piece` octets arrive at a time."""
+
+    def __init__(self, said: bytes, piece: int) -> None:
+        self._said = memoryview(said)
+        self._piece = piece
+        self.heard: list[bytes] = []
+        self.timeouts: list[float | None] = []
+
+    def recv_into(self, buffer: bytearray) -> int:
+        piece = self._said[: min(len(buffer), self._piece)]
+        self._said = self._said[len(piece) :]
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def sendall(self, data: bytes) -> None:
+        self.heard.append(data)
+
+    def settimeout(self, value: float | None) -> None:
+        self.timeouts.append(value)
+
+    def shutdown(self, how: int) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Script:
+    """A server whose part is written already."""
+
+    def __init__(self, said: bytes, piece: int = 1_000_000, clock: Callable[[], float] = lambda: 0.0) -> None:
+        self.socket = FakeSocket(said, piece)
+        self.wire = Wire(self.socket, 60.0, clock)
+        self.pipe = Pipe(self.wire)
+
+    def ask(self, command: Command[T]) -> list[T]:
+        self.pipe.send(command)
+        return list(self.pipe.answers(command))
+
+
+def answer(number: int, uid: int, fields: bytes = FIELDS) -> bytes:
+    return b"* %d FETCH (UID %d %s {%d}\r\n%s)\r\n" % (number, uid, SECTION, len(fields), fields)
+
+
+def lean(
+    first: int, last: int, suspect: Callable[[bytes], bool] = bool, since: datetime | None = None
+) -> Command[Lean]:
+    return Command(b"UID FETCH", stream.lean(Stretch(first, last, last - first + 1, since), suspect))
+
+
+def noting(seen: list[bytes]) -> Callable[[bytes], bool]:
+    def suspect(fields: bytes) -> bool:
+        seen.append(fields)
+        return True
+
+    return suspect
+
+
+def messages(*uids: int, keep: int = 1_000) -> Command[Fetched]:
+    return Command(b"UID FETCH", stream.fetched(set(uids), keep, len(uids)))
+
+
+# ── a window of lean fields ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_each_message_is_put_to_the_question_once() -> None:
+    """The fields arrive as the server sent them, in its order; those that are suspect come back ascending."""
+    seen: list[bytes] = []
+    server = Script(answer(2, 9, b"From: two\r\n\r\n") + answer(1, 4, b"From: one\r\n\r\n") + b"B1 OK done\r\n")
+
+    assert server.ask(lean(1, 9, noting(seen))) == [Lean(2, (4, 9))]
+    assert seen == [b"From: two\r\n\r\n", b"From: one\r\n\r\n"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"* 1 FETCH (" + SECTION + b" {%d}\r\n%s UID 5)\r\n" % (len(FIELDS), FIELDS),  # another order
+        b"* 1 FETCH (UID 5 FLAGS (\\Seen) " + SECTION + b" {%d}\r\n%s)\r\n" % (len(FIELDS), FIELDS),
+        b"* 1 fetch (uid 5 body[header.fields (from subject)] {%d}\r\n%s)\r\n" % (len(FIELDS), FIELDS),
+        b"* 1 FETCH (UID 5 " + SECTION + b" ~{%d}\r\n%s)\r\n" % (len(FIELDS), FIELDS),  # RFC 3516
+        b'* 1 FETCH (UID 5 BODY[HEADER.FIELDS ("FROM" "SUBJECT")] {%d}\r\n%s)\r\n' % (len(FIELDS), FIELDS),
+        b"* 1 FETCH (UID 5 " + SECTION + b" {%d}\r\n%s MODSEQ (77))\r\n" % (len(FIELDS), FIELDS),
+        b"* 1 FETCH (UID 5 ENVELOPE (NIL ((NIL NIL {3}\r\na)b NIL)) NIL) "
+        + SECTION
+        + b" {%d}\r\n%s)\r\n" % (len(FIELDS), FIELDS),
+        b"* 1 FETCH (FLAGS (a[b $c{5} UID) UID 5 " + SECTION + b" {%d}\r\n%s)\r\n" % (len(FIELDS), FIELDS),
+    ],
+)
+def test_the_order_and_company_of_items_do_not_matter(said: bytes) -> None:
+    """RFC 3501 gives FETCH items no order, and servers may add items that nobody asked for."""
+    server = Script(said + b"B1 OK done\r\n")
+
+    assert server.ask(lean(5, 5, lambda fields: fields == FIELDS)) == [Lean(1, (5,))]
+
+
+@pytest.mark.parametrize(
+    ("value", "fields"),
+    [(b'""', b""), (b'"From: a\\"b\\\\ UID 99 )"', b'From: a"b\\ UID 99 )'), (b"{0}\r\n", b"")],
+)
+def test_fields_may_come_as_a_quoted_string(value: bytes, fields: bytes) -> None:
+    """What stands inside a quoted string is never taken for protocol."""
+    seen: list[bytes] = []
+    server = Script(b"* 1 FETCH (UID 5 %s %s)\r\nB1 OK done\r\n" % (SECTION, value))
+
+    server.ask(lean(5, 5, noting(seen)))
+
+    assert seen == [fields]
+
+
+def test_what_nobody_asked_for_is_passed_over() -> None:
+    """Unsolicited responses may stand between the answers, with literals of their own."""
+    server = Script(
+        b"* 7 EXISTS\r\n"
+        + answer(1, 5)
+        + b"* 3 EXPUNGE\r\n* OK Still here {5}\r\n* 1 FETCH (FLAGS (\\Seen))\r\n* 2 FETCH (UID 6 FLAGS (\\Seen))\r\n"
+        + b'* LIST () "/" {16}\r\n* 1 FETCH (UID 8\r\n* NO disk is getting full\r\n'
+        + b"* 9 FETCH (UID 7 %s NIL)\r\n" % SECTION
+        + answer(4, 99)
+        + answer(2, 6)
+        + b"B1 OK done\r\n"
+    )
+
+    assert server.ask(lean(5, 7)) == [Lean(2, (5, 6))]
+
+
+def test_messages_before_the_date_are_passed_over() -> None:
+    """INTERNALDATE decides, in whatever zone it is given; a message without a readable one is rather looked at."""
+    dates = [
+        b" 1-Mar-2026 00:30:00 +0100",
+        b" 1-Mar-2026 00:30:00 +0000",
+        b"28-Feb-2026 23:30:00 -0100",
+        b"32-Mar-2026",
+    ]
+    said = b"".join(
+        b'* %d FETCH (UID %d INTERNALDATE "%s" %s {%d}\r\n%s)\r\n' % (uid, uid, date, SECTION, len(FIELDS), FIELDS)
+        for uid, date in enumerate(dates, 1)
+    )
+    server = Script(said + b"B1 OK done\r\n")
+
+    assert server.ask(lean(1, 9, since=datetime(2026, 3, 1, tzinfo=UTC))) == [Lean(3, (2, 3, 4))]
+
+
+def test_a_huge_field_is_cut() -> None:
+    """No more than MAX_LEAN octets of a message are held, and the next message is still found."""
+    seen: list[bytes] = []
+    big = b"Subject: " + b"x" * (stream.MAX_LEAN + 10_000)
+    server = Script(answer(1, 1, big) + answer(2, 2) + b"B1 OK done\r\n")
+
+    server.ask(lean(1, 2, noting(seen)))
+
+    assert [len(fields) for fields in seen] == [stream.MAX_LEAN, len(FIELDS)]
+
+
+# ── messages ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_message_is_read_with_its_facts() -> None:
+    """UID, INTERNALDATE with its zone, size, flags and the first octets."""
+    server = Script(
+        b'* 1 FETCH (UID 5 RFC822.SIZE 900 INTERNALDATE " 1-Mar-2026 12:00:00 -0330" FLAGS (\\Seen \\Deleted) '
+        b"BODY[]<0> {5}\r\nhello)\r\nB1 OK done\r\n"
+    )
+    when = datetime(2026, 3, 1, 12, tzinfo=timezone(-timedelta(hours=3, minutes=30)))
+
+    assert server.ask(messages(5)) == [Fetched(5, when, 900, (b"\\Seen", b"\\Deleted"), b"hello")]
+
+
+def test_a_message_comes_once_and_only_if_asked_for() -> None:
+    """A server that repeats itself, or sends other messages, changes nothing."""
+    said = b"".join(b"* 1 FETCH (UID %d BODY[]<0> {1}\r\n%d)\r\n" % (uid, uid) for uid in (5, 8, 5, 6))
+    server = Script(said + b"B1 OK done\r\n")
+
+    assert [item.uid for item in server.ask(messages(5, 6))] == [5, 6]
+
+
+def test_only_the_first_octets_are_kept() -> None:
+    """Also of a server that knows no partial FETCH and sends the whole message."""
+    server = Script(b"* 1 FETCH (UID 5 BODY[] {300000}\r\n" + b"x" * 300_000 + b")\r\nB1 OK done\r\n")
+
+    assert [item.body for item in server.ask(messages(5, keep=8))] == [b"x" * 8]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (b" 1-Jan-2024 00:00:00 +0000", datetime(2024, 1, 1, tzinfo=UTC)),
+        (b"31-DEC-1999 23:59:59 +0530", datetime(1999, 12, 31, 23, 59, 59, tzinfo=timezone(timedelta(hours=5.5)))),
+        (b"01-Jan-0000 00:00:00 +0000", None),
+        (b"01-Foo-2024 00:00:00 +0000", None),
+        (b"01-Jan-2024 00:00:00 +9900", None),
+        (b"yesterday", None),
+    ],
+)
+def test_an_internaldate_is_read_or_not_at_all(value: bytes, expected: datetime | None) -> None:
+    """RFC 3501's date-time and nothing else."""
+    assert stream.internaldate(value) == expected
+
+
+# ── commands in flight ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_later_answer_can_be_wanted_first() -> None:
+    """What comes before it is kept for whoever asks."""
+    server = Script(
+        answer(1, 1) + b"B1 OK done\r\n" + answer(2, 2) + b"B2 OK done\r\n" + b"* 3 EXISTS\r\nB3 OK done\r\n"
+    )
+    first, second = lean(1, 1), lean(2, 2)
+    server.pipe.send(first, second)
+
+    (reply,) = server.pipe.ask(b"NOOP")
+
+    assert reply.lines == (b"* 3 EXISTS\r\n",)
+    assert list(server.pipe.answers(second)) == [Lean(1, (2,))]
+    assert list(server.pipe.answers(first)) == [Lean(1, (1,))]
+    assert server.socket.heard == [b"B1 UID FETCH\r\nB2 UID FETCH\r\n", b"B3 NOOP\r\n"]
+
+
+def test_an_answer_can_be_left_half_read() -> None:
+    """The next command reads the rest of it, and keeps none of that."""
+    said = b"".join(b"* 1 FETCH (UID %d BODY[] {1}\r\nx)\r\n" % uid for uid in (1, 2, 3))
+    server = Script(said + b"B1 OK done\r\nB2 OK [ALERT] fine\r\n")
+    command = messages(1, 2, 3)
+    server.pipe.send(command)
+    answers = server.pipe.answers(command)
+    next(answers)
+
+    answers.close()
+
+    assert [reply.text for reply in server.pipe.ask(b"NOOP")] == ["[ALERT] fine"]
+    assert not command.kept
+
+
+def test_an_answer_can_be_taken_up_again() -> None:
+    """Another command in between does not lose what the first one has still to bring."""
+    said = b"".join(b"* 1 FETCH (UID %d BODY[] {1}\r\nx)\r\n" % uid for uid in (1, 2, 3))
+    server = Script(said + b"B1 OK done\r\nB2 OK done\r\n")
+    command = messages(1, 2, 3)
+    server.pipe.send(command)
+    answers = server.pipe.answers(command)
+
+    uids = [next(answers).uid]
+    server.pipe.ask(b"NOOP")
+    uids += [item.uid for item in answers]
+
+    assert uids == [1, 2, 3]
+
+
+@pytest.mark.parametrize("status", ["NO", "BAD"])
+def test_a_refusal_belongs_to_its_own_command(status: str) -> None:
+    """It is raised where the answer is read, after what the answer brought, and the connection lives on."""
+    one = b"* 1 FETCH (UID 1 BODY[] {1}\r\nx)\r\n"
+    server = Script(one + b"B1 %s [UNAVAILABLE] try later\r\nB2 OK done\r\n" % status.encode())
+    command = messages(1, 2)
+    server.pipe.send(command)
+
+    assert server.pipe.ask(b"NOOP")[0].status == "OK"
+    answers = server.pipe.answers(command)
+    assert next(answers).uid == 1
+    with pytest.raises(Refused, match="try later") as refused:
+        next(answers)
+    assert refused.value.reply.code == "UNAVAILABLE"
+
+
+def test_a_refused_window_says_nothing() -> None:
+    """Half a window is not taken for a whole one."""
+    server = Script(answer(1, 1) + b"B1 NO [SERVERBUG] sorry\r\n")
+    command = lean(1, 2)
+    server.pipe.send(command)
+
+    with pytest.raises(Refused):
+        next(server.pipe.answers(command))
+
+
+def test_messages_that_are_gone_are_no_refusal() -> None:
+    """NO [EXPUNGEISSUED] (RFC 5530) comes after all that there was to send."""
+    server = Script(answer(1, 1) + b"B1 NO [EXPUNGEISSUED] Some messages are gone\r\n")
+
+    assert server.ask(lean(1, 2)) == [Lean(1, (1,))]
+
+
+def test_an_answer_keeps_its_literals() -> None:
+    """A folder name may come as a literal, and look like anything."""
+    server = Script(b'* LIST () "/" {12}\r\nB1 OK hello\r\nB1 OK done\r\n'.replace(b"{12}", b"{11}"))
+
+    (reply,) = server.pipe.ask(b"LIST")
+
+    assert reply.lines == (b'* LIST () "/" {11}\r\nB1 OK hello\r\n',)
+
+
+# ── servers that mean ill, and lines that break ──────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        (b"", Lost),
+        (b"* 1 EXISTS\r\nB1 OK do", Lost),  # in the middle of a line
+        (b"* 1 FETCH (UID 1 BODY[] {5}\r\nhe", Lost),  # … and of a literal
+        (b"* BYE too busy\r\nB1 OK done\r\n", Lost),
+        (b"* 1 FETCH (UID 1 BODY[] {17179869184}\r\n", Garbled),
+        (b"* 1 FETCH (UID 1 BODY[] {%d}\r\n" % (stream.MAX_LITERAL + 1), Garbled),
+        (b"B7 OK not mine\r\n", Garbled),
+        (b"+ go on\r\n", Garbled),
+        (b"B1 MAYBE\r\n", Garbled),
+        (b"* 1 EXISTS\n", Garbled),
+        (b"* " + b"x" * stream.MAX_LINE, Garbled),
+        (b"* 1 FETCH (UID 1 " + b"X {1}\r\nx" * 60 + b")\r\n", Garbled),
+    ],
+    ids=lambda value: value[:30] if isinstance(value, bytes) else value.__name__,
+)
+@pytest.mark.parametrize("make", [lambda: messages(1), lambda: lean(1, 1)], ids=["fetched", "lean"])
+def test_a_broken_answer_ends_the_connection(
+    said: bytes, error: type[Exception], make: Callable[[], Command[object]]
+) -> None:
+    """Nothing is allocated or believed that isn't there; and nobody can go on as if nothing had happened."""
+    server = Script(said)
+
+    with pytest.raises(error):
+        server.ask(make())
+
+    assert server.pipe.broken
+    with pytest.raises(Lost):
+        server.pipe.ask(b"NOOP")
+
+
+def test_a_good_bye_is_passed_on_in_the_servers_words() -> None:
+    """They may say how long to stay away."""
+    server = Script(b"* BYE Request is throttled. Suggested Backoff Time: 9000 milliseconds\r\n")
+
+    with pytest.raises(Lost, match="9000 milliseconds"):
+        server.pipe.ask(b"NOOP")
+
+
+def test_more_messages_than_there_are_end_the_connection() -> None:
+    """A server that never stops sending cannot fill the memory."""
+    server = Script(b"".join(answer(1, 1) for _ in range(5)) + b"B1 OK done\r\n")
+
+    with pytest.raises(Garbled, match="more messages"):
+        server.ask(lean(1, 4))
+
+
+def test_an_answer_that_is_kept_has_a_limit() -> None:
+    """Also when it consists of short lines."""
+    server = Script(b"* 1 EXISTS\r\n" * (stream.MAX_REPLY // 12 + 1))
+
+    with pytest.raises(Garbled, match="octets"):
+        server.pipe.ask(b"NOOP")
+
+
+@pytest.mark.parametrize("make", [lambda: messages(1), lambda: lean(1, 1)], ids=["fetched", "lean"])
+def test_talk_about_other_things_does_not_buy_time(make: Callable[[], Command[object]]) -> None:
+    """An endless stream of lines that nobody asked for ends with the command's time."""
+    clock = count(step=50)
+    server = Script(b"* 1 EXISTS\r\n" * 100_000, clock=lambda: float(next(clock)))
+
+    with pytest.raises(TimeoutError):
+        server.ask(make())
+
+
+def test_messages_that_were_asked_for_do_buy_time() -> None:
+    """A slow line is no fault: each message that comes starts the time anew."""
+    clock = count(step=50)
+    said = b"".join(answer(uid, uid) for uid in range(1, 11)) + b"B1 OK done\r\n"
+    server = Script(said, piece=len(answer(1, 1)), clock=lambda: float(next(clock)))
+
+    assert [window.scanned for window in server.ask(lean(1, 10))] == [10]
+
+
+def test_no_wait_is_longer_than_the_commands_time() -> None:
+    """The socket's own time-out is cut to what is left."""
+    clock = iter([0.0, 100.0, 110.0])
+    server = Script(b"* 1 EXISTS\r\n* 2 EXISTS\r\nB1 OK done\r\n", piece=12, clock=lambda: next(clock))
+
+    server.pipe.ask(b"NOOP")
+
+    assert server.socket.timeouts == [60.0, 20.0, 10.0]
+
+
+def test_an_error_in_the_question_ends_the_connection() -> None:
+    """Nobody knows any more where in the answer the wire is."""
+    server = Script(answer(1, 1) + b"B1 OK done\r\n")
+
+    with pytest.raises(ZeroDivisionError):
+        server.ask(lean(1, 1, lambda _fields: 1 // 0 == 0))
+
+    assert server.pipe.broken
+
+
+def test_octets_that_came_early_are_noticed() -> None:
+    """What was sent in clear before TLS must not be taken for an answer after it (CVE-2011-0411)."""
+    honest, injected = Script(b"A OK go ahead\r\n"), Script(b"A OK go ahead\r\nA2 OK injected\r\n")
+    honest.wire.readline()
+    injected.wire.readline()
+
+    assert not honest.wire.unread()
+    assert injected.wire.unread()
+
+
+FACTS = [b"UID %d", b"FLAGS (\\Seen $Label1)", b'INTERNALDATE " 1-Mar-2026 12:00:00 +0000"', b"RFC822.SIZE 9", b"BODY"]
+BODIES = st.one_of(st.binary(max_size=300), st.sampled_from([b"B1 OK done\r\n", b"* BYE\r\n", b")\r\n", b"{9}\r\n"]))
+
+
+@given(st.permutations(FACTS), st.lists(BODIES, min_size=1, max_size=4), st.integers(1, 40))
+def test_any_message_in_any_order_in_any_pieces(order: list[bytes], bodies: list[bytes], piece: int) -> None:
+    """Whatever a mail contains, and however the network cuts it, it is read as it is."""
+    said = b""
+    for uid, body in enumerate(bodies, 1):
+        items = [b"BODY[]<0> {%d}\r\n%s" % (len(body), body) if item == b"BODY" else item for item in order]
+        said += b"* 1 FETCH (" + b" ".join(items).replace(b"UID %d", b"UID %d" % uid, 1) + b")\r\n"
+    server = Script(said + b"B1 OK done\r\n", piece)
+
+    got = server.ask(messages(*range(1, len(bodies) + 1)))
+
+    assert [item.body for item in got] == bodies
+    assert {(item.size, item.flags) for item in got} == {(9, (b"\\Seen", b"$Label1"))}
+
+
+@given(st.binary(max_size=200), st.integers(1, 40))
+def test_any_octets_end_in_an_answer_or_in_a_known_error(said: bytes, piece: int) -> None:
+    """Nothing that a server can send makes the parser fall over."""
+    server = Script(b"* 1 FETCH " + said + b"\r\nB1 OK done\r\n", piece)
+
+    try:
+        server.ask(messages(1))
+    except (Lost, Garbled):
+        assert server.pipe.broken
