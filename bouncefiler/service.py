@@ -263,11 +263,11 @@ class _Workers(BaseExecutor):  # type: ignore[misc]  # APScheduler has no types
 
     def do(self, work: Callable[[], Message], before: Message = _nothing) -> None:
         """Do the work in a thread, then, in the service's own, `before` and the message that came of the work."""
-        self._tasks.put((work, before))
-        self._pending += 1
-        if self._threads < min(self._pending, MOST_WORKERS):
+        if self._threads < min(self._pending + 1, MOST_WORKERS):
             Thread(target=self._serve, name=f"worker-{self._threads}", daemon=True).start()
             self._threads += 1
+        self._tasks.put((work, before))
+        self._pending += 1
 
     def shutdown(self, wait: bool = True) -> None:  # noqa: ARG002, FBT001, FBT002 - APScheduler's signature
         for _ in range(self._threads):

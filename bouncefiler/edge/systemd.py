@@ -20,7 +20,7 @@ def notify(*assignments: str, environ: Mapping[str, str] = os.environ) -> None:
     if not address.startswith(("/", "@")):
         return
     lines = (" ".join(assignment.splitlines()) for assignment in assignments)
-    # UnicodeError and a NUL in the path come as ValueError.
+    # A path that no file can have is a ValueError.
     with suppress(OSError, ValueError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.settimeout(SECONDS)
         manager.connect("\0" + address[1:] if address.startswith("@") else address)

@@ -70,7 +70,18 @@ def test_any_text_can_be_sent(manager: Callable[[str], socket.socket], tmp_path:
 
 @pytest.mark.parametrize(
     "address",
-    [None, "", "/nonexistent/notify", "relative/notify", "vsock:2:1234", "/" + 200 * "x", "/nul\0", "@", "/\udcff"],
+    [
+        None,
+        "",
+        "/nonexistent/notify",
+        "relative/notify",
+        "vsock:2:1234",
+        "/" + 200 * "x",
+        "/nul\0",
+        "@",
+        "/\udcff",
+        "/\ud800",
+    ],
 )
 def test_nobody_listening_is_no_trouble(address: str | None) -> None:
     """Without systemd, and with an address that leads nowhere, nothing happens and nothing is raised."""
@@ -85,6 +96,20 @@ def test_file_that_is_no_socket_is_no_trouble(tmp_path: Path) -> None:
     notify("READY=1", environ={"NOTIFY_SOCKET": str(file)})
 
     assert file.read_bytes() == b""
+
+
+def test_relative_path_is_not_an_address(
+    manager: Callable[[str], socket.socket], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what sd_notify(3) allows is taken for systemd, not whatever lies in the current directory."""
+    monkeypatch.chdir(tmp_path)
+    stranger = manager("notify")
+    stranger.setblocking(False)
+
+    notify("READY=1", environ={"NOTIFY_SOCKET": "notify"})
+
+    with pytest.raises(BlockingIOError):
+        stranger.recv(4_096)
 
 
 def test_watchdog_is_fed_at_half_its_time() -> None:
