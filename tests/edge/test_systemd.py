@@ -79,7 +79,6 @@ def test_any_text_can_be_sent(manager: Callable[[str], socket.socket], tmp_path:
         "/" + 200 * "x",
         "/nul\0",
         "@",
-        "/\udcff",
         "/\ud800",
     ],
 )
@@ -104,7 +103,7 @@ def test_relative_path_is_not_an_address(
     """Only what sd_notify(3) allows is taken for systemd, not whatever lies in the current directory."""
     monkeypatch.chdir(tmp_path)
     stranger = manager("notify")
-    stranger.setblocking(False)
+    stranger.settimeout(0)
 
     notify("READY=1", environ={"NOTIFY_SOCKET": "notify"})
 
