@@ -1,4 +1,5 @@
-"""Judge the mails of corpus directories and print how right that is: python tests/accuracy.py [--speed] [CORPUS_DIR ...]
+# ruff: noqa: T201 - this is a command, its output is its purpose
+"""Judge mails and print how right that is: python tests/accuracy.py [CORPUS_DIR ...]
 
 A corpus directory holds labels.jsonl and the mails (`messages/<id>.eml` or `<id>.eml`); its own score.py, or the one of
 a directory beside it, prints the report. The mails of tests/mail are judged always.
@@ -14,7 +15,8 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from bouncefiler.recognition.classify import examine
+from bouncefiler.recognition.classify import classify
+from bouncefiler.recognition.message import read as read_message
 from bouncefiler.recognition.rulebook import load
 from bouncefiler.recognition.verdict import Verdict
 
@@ -51,7 +53,7 @@ def measure(corpus: Path) -> None:
     rulebook = load()
     read = list(mails(corpus))
     started = time.perf_counter()
-    verdicts = [(name, examine(raw, False, rulebook)[0]) for name, raw in read]
+    verdicts = [(name, classify(read_message(raw), rulebook)) for name, raw in read]
     spent = time.perf_counter() - started
     print(f"== {corpus.name}: {len(read)} messages, {len(read) / spent:.0f} a second")
     lines = "\n".join(json.dumps(prediction(name, verdict)) for name, verdict in verdicts)
@@ -68,11 +70,11 @@ def measure_own() -> int:
     samples = sorted(OWN.glob("*/*.eml"))
     for sample in samples:
         expected = tomllib.loads(sample.with_suffix(".toml").read_text("utf-8"))
-        verdict = examine(sample.read_bytes(), False, rulebook)[0]
+        verdict = classify(read_message(sample.read_bytes()), rulebook)
         said = (verdict.kind, verdict.cause)
         if said != (expected["kind"], expected.get("cause")):
             wrong += 1
-            print(f"{sample.parent.name}/{sample.name}: want {expected['kind']} {expected.get('cause')}, got {said[0]} {said[1]}")
+            print(f"{sample.parent.name}/{sample.name}: want {expected['kind']}, {expected.get('cause')}; got {said}")
     print(f"== tests/mail: {len(samples)} mails, {wrong} wrong")
     return wrong
 

@@ -66,6 +66,8 @@ class Case:
         number = next((at for at, line in enumerate(folded) if any(mark in line for mark in marks)), -1)
         if number < 0:
             return -1, -1
+        mark = next(mark for mark in marks if mark in folded[number])
+        self.note(self.rulebook.marks[mark], "text", lines[number])
         start = sum(map(len, lines[:number])) + number
         return start, start + len(lines[number])
 

@@ -224,7 +224,7 @@ def _incomplete(case: Case, kind: Kind) -> bool:
     if message.has_report:
         return not all(part.ended for part in message.parts if "delivery-status" in part.content_type)
     if kind is Kind.OTHER and not case.evidence and message.content_type != "multipart/report":
-        return False
+        return any(rule.may_fit(case.facts) for rule in case.rulebook.outer_layouts.rules)
     return message.content_type.startswith("multipart/") or not (case.below or message.text_ended)
 
 

@@ -298,7 +298,7 @@ def _part(chunk: bytes, *, ended: bool) -> Part:
     if chunk.startswith(b"\n"):
         return Part(Headers(b""), "text/plain", chunk[1:], ended)
     block, found, body = chunk.partition(b"\n\n")
-    if not found and not _FIELD.match(chunk):
+    if not found and ended and not _FIELD.match(chunk):
         block, body = b"", chunk
     headers = Headers(block[:MAX_HEADER_OCTETS])
     return Part(headers, media_type(headers.raw("content-type")), body, ended)

@@ -142,6 +142,11 @@ class Rule:
             return None
         return found
 
+    def may_fit(self, facts: Facts) -> bool:
+        """Whether it looks at header fields, and all that it asks of them holds, whatever the body says."""
+        outer = [condition for condition in self.when if condition.field not in _DEAR]
+        return bool(outer) and all(condition.find(facts) is not None for condition in outer)
+
     @property
     def places(self) -> frozenset[str]:
         """Which parts of a message its conditions look at: two signs of one place count as one."""

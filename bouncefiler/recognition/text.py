@@ -86,7 +86,7 @@ def _utf8(octets: bytes) -> str | None:
     try:
         return octets.decode("utf-8")
     except UnicodeDecodeError as error:
-        if error.start >= len(octets) - 3 and error.start > 0:  # cut in the middle of a character
+        if error.reason == "unexpected end of data":  # cut in the middle of a character
             return octets[: error.start].decode("utf-8")
         return None
 
@@ -108,11 +108,11 @@ def _guess(octets: bytes) -> str:
     pairs = sum(len(run) >= 2 for run in runs)
     if pairs * 2 < len(runs):
         return "cp1252"
-    if sum(len(run) % 2 == 0 for run in runs) >= len(runs) * 0.9 and min(high) >= 0x81:
-        return "euc_jp" if high.count(0xA4) + high.count(0xA5) > len(high) / 5 else "gb18030"
-    if any(octet < 0xC0 and octet not in (0xA3, 0xB3, 0xA8, 0xB8, 0xA0, 0xAB, 0xBB) for octet in high):
-        return "cp932" if any(0x82 <= octet <= 0x83 for octet in high) else "gb18030"
-    return "koi8_r" if sum(0xC0 <= octet < 0xE0 for octet in high) > len(high) / 2 else "cp1251"
+    if sum(octet >= 0xC0 for octet in high) > len(high) * 0.95:  # Cyrillic letters; Chinese ones need more room
+        return "koi8_r" if sum(octet < 0xE0 for octet in high) * 2 > len(high) else "cp1251"
+    if any(0x82 <= octet <= 0x83 for octet in high):
+        return "cp932"
+    return "euc_jp" if high.count(0xA4) + high.count(0xA5) > len(high) / 5 else "gb18030"
 
 
 _ENCODED_WORD = re.compile(r"=\?([!-)+->@-~]{1,60}?)(?:\*[^?]{0,20})?\?([bBqQ])\?([^?\n]{0,2000}?)\?=")
