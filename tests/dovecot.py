@@ -293,6 +293,23 @@ class Mailbox:
             _ok(client.uid("STORE", uids, "+FLAGS.SILENT", "(\\Deleted)"))
             _ok(client.uid("EXPUNGE", uids))
 
+    def renumber(self, folder: str) -> None:
+        """Give the folder another UIDVALIDITY, as after a restore of the server."""
+        config = str(self.dovecot.base / "dovecot.conf")
+        command = [
+            "doveadm",
+            "-c",
+            config,
+            "mailbox",
+            "update",
+            "-u",
+            self.user,
+            "--uid-validity",
+            "1800000000",
+            folder,
+        ]
+        subprocess.run(command, check=True, capture_output=True)
+
     def grant(self, folder: str, rights: str) -> None:
         """Leave the owner of the account these rights on the folder only (RFC 4314); needs a server with acl."""
         place = self._maildir(folder)

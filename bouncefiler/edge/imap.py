@@ -65,6 +65,7 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 20, "TCP_KEEPCNT": 3}
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+C = TypeVar("C", bound=stream.Command[Any])
 Dial = Callable[[Server], socket.socket]
 
 
@@ -440,8 +441,8 @@ class ImapReader:
         """Log out, where that can still be done, and hang up. Never CLOSE, which would expunge; never raises."""
         last = [b"UNSELECT"] if self._selected and "UNSELECT" in self._capabilities else []
         with suppress(*FOREIGN):
-            if self._pipe.idle:
-                self._pipe.send(*(stream.Command(text, stream.farewell) for text in (*last, b"LOGOUT")))
+            if self._pipe.idle and not self._pipe.broken:
+                self._pipe.send(*(stream.Leave(text) for text in (*last, b"LOGOUT")))
                 self._pipe.drain()
         self._pipe.broken = True
         self._client.shutdown()
@@ -477,8 +478,9 @@ class ImapReader:
         items = (b"UID INTERNALDATE " if span.since else b"UID ") + _LEAN_FIELDS
 
         def send(uids: Sequence[int]) -> stream.Command[stream.Lean]:
-            stretch = stream.Stretch(uids[0], uids[-1], min(len(uids), 4 * self.window), span.since)
-            return self._fetch(state, uids, items, stream.lean(stretch, suspect))
+            at_most = min(len(uids), 4 * self.window)
+            scan = stream.Scan(_fetch(uids, items), uids[0], uids[-1], at_most, suspect, span.since)
+            return self._send(scan, state)
 
         reached = span.first_uid - 1
         for uids, lean in self._each(self._ranges(state, span.first_uid, self.window), send):
@@ -491,13 +493,13 @@ class ImapReader:
         """See sweep.Reader."""
         wanted = sorted(set(uids))
         chunks = [wanted[i : i + READ_AT_ONCE] for i in range(0, len(wanted), READ_AT_ONCE)]
-        return self._readings(state, chunks, b"BODY.PEEK[]<0.%d>" % octets, octets)
+        return self._readings(state, chunks, b"BODY[]", octets)
 
     def headers(self, state: FolderState, first_uid: int) -> Iterator[Reading]:
         """See sweep.Reader."""
         now = self._opened(state.folder, state.uidvalidity, anew=True).state  # with the UIDNEXT of this moment
         ranges = self._ranges(now, first_uid, HEADERS_AT_ONCE)
-        return self._readings(now, ranges, b"BODY.PEEK[HEADER]", MAX_HEADER_OCTETS)
+        return self._readings(now, ranges, b"BODY[HEADER]", MAX_HEADER_OCTETS)
 
     def _introduce(self) -> None:
         """Say who we are, which some servers want before anything else (163.com), and learn how they name folders."""
@@ -527,21 +529,19 @@ class ImapReader:
         found: list[int] = []
         for start in range(0, len(numbers), 500):
             text = b",".join(b"%d" % number for number in numbers[start : start + 500])
-            command = stream.Command(b"FETCH %s (UID)" % text, stream.numbered)
-            self._send(command)
-            try:
-                found.extend(self._answers(command))
-            except stream.Refused as exc:
-                raise self._refusal(f"number the messages of {state.folder!r}", exc.reply) from exc
+            found.extend(self._uids(b"FETCH %s (UID)" % text))
         return found
 
     def _readings(
-        self, state: FolderState, chunks: Iterable[Sequence[int]], body: bytes, octets: int
+        self, state: FolderState, chunks: Iterable[Sequence[int]], section: bytes, octets: int
     ) -> Iterator[Reading]:
-        items = b"UID INTERNALDATE RFC822.SIZE FLAGS " + body
+        part = b"" if section == b"BODY[HEADER]" else b"<0.%d>" % octets
+        items = b"UID INTERNALDATE RFC822.SIZE FLAGS " + section.replace(b"BODY", b"BODY.PEEK") + part
 
         def send(uids: Sequence[int]) -> stream.Command[stream.Fetched]:
-            return self._fetch(state, uids, items, stream.fetched(uids, octets, min(len(uids), 4 * HEADERS_AT_ONCE)))
+            at_most = min(len(uids), 4 * HEADERS_AT_ONCE)
+            wanted = uids if isinstance(uids, range) else frozenset(uids)
+            return self._send(stream.Fetch(_fetch(uids, items), section, wanted, at_most, octets), state)
 
         seen: set[int] = set()
         for _, item in self._each(chunks, send):
@@ -605,13 +605,10 @@ class ImapReader:
         finally:
             answers.close()
 
-    def _fetch(
-        self, state: FolderState, uids: Sequence[int], items: bytes, consume: stream.Consume[T]
-    ) -> stream.Command[T]:
+    def _send(self, command: C, state: FolderState) -> C:
         self._opened(state.folder, state.uidvalidity)
-        which = f"{uids[0]}:{uids[-1]}" if isinstance(uids, range) else uid_set(uids)
-        command = stream.Command(b"UID FETCH %s (%s)" % (which.encode(), items), consume)
-        self._send(command)
+        with in_our_words(self._server):
+            self._pipe.send(command)
         return command
 
     def _opened(self, folder: str, uidvalidity: int, *, anew: bool = False) -> _Selected:
@@ -629,6 +626,8 @@ class ImapReader:
 
     def _select(self, folder: str) -> _Selected | None:
         name = self._names.to_server(folder)
+        with in_our_words(self._server):
+            self._pipe.drain()  # UIDs of the old folder are not to be taken for those of the new one
         self._selected = None  # RFC 3501, 6.3.1: nor is the old one any more, whatever the answer
         reply = self._ask(self._VERB + b" " + _encoded(name))[0]
         if reply.status != "OK":
@@ -647,7 +646,7 @@ class ImapReader:
             )
         uidnext = _fact(reply, b"UIDNEXT")
         if uidnext is None:
-            uidnext = self._last_uid() + 1 if exists else 1
+            uidnext = max(self._uids(b"UID FETCH * (UID)"), default=0) + 1 if exists else 1
         flags = _permanent_flags(reply)
         return _Selected(
             FolderState(folder, uidvalidity, uidnext, exists),
@@ -656,11 +655,13 @@ class ImapReader:
             deletable=flags is None or b"\\DELETED" in flags.upper().split(),
         )
 
-    def _last_uid(self) -> int:
-        command = stream.Command(b"UID FETCH * (UID)", stream.numbered)
-        self._send(command)
+    def _uids(self, command: bytes) -> list[int]:
+        """Return the UIDs that a FETCH (UID) brings."""
+        with in_our_words(self._server):
+            number = stream.Number(command)
+            self._pipe.send(number)
         try:
-            return max(self._answers(command), default=0)
+            return list(self._answers(number))
         except stream.Refused as exc:
             raise self._refusal("number its messages", exc.reply) from exc
 
@@ -671,10 +672,6 @@ class ImapReader:
     def _list(self, pattern: str) -> bytes:
         special = {"SPECIAL-USE", "LIST-EXTENDED"} <= self._capabilities  # RFC 6154, 2
         return b'LIST "" ' + _encoded(pattern) + (b" RETURN (SPECIAL-USE)" if special else b"")
-
-    def _send(self, command: stream.Command[Any]) -> None:
-        with in_our_words(self._server):
-            self._pipe.send(command)
 
     def _ask(self, *commands: bytes) -> tuple[stream.Reply, ...]:
         with in_our_words(self._server):
@@ -856,6 +853,11 @@ _EMPTIED = frozenset(
         *("papierkorb", "gelöschte elemente", "spamverdacht", "corbeille", "courrier indésirable", "cestino"),
     }
 )
+
+
+def _fetch(uids: Sequence[int], items: bytes) -> bytes:
+    which = f"{uids[0]}:{uids[-1]}" if isinstance(uids, range) else uid_set(uids)
+    return b"UID FETCH %s (%s)" % (which.encode(), items)
 
 
 def _reading(item: stream.Fetched) -> Reading | None:

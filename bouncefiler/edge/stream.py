@@ -3,6 +3,9 @@
 imapclient sends one command, waits, and holds the whole answer; for reading a mailbox of any size neither will do. Here
 lines and literals are bounded before they are read, each command has a time limit, several commands can be on their
 way, and a FETCH answer is parsed as it comes, with as little work as possible for ordinary mail.
+
+An untagged response belongs to the command that asked for such a thing, not to the one whose tagged line comes next:
+Dovecot answers two FETCH commands on end, and only then says that both are done.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Container, Generator, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 from enum import IntEnum
 from itertools import count
@@ -40,7 +43,7 @@ _BUFFER = 128 * 1024
 _LEAN = re.compile(rb"\* \d+ FETCH \(UID (\d{1,10}) BODY\[HEADER\.FIELDS \([^]]*\)\] \{(\d{1,8})\}\r\n").match
 _FETCH = re.compile(rb"\* \d+ FETCH (?=\()", re.IGNORECASE).match
 _LITERAL = re.compile(rb"~?\{(\d{1,12})\}\r\n$").search
-_STATUS = re.compile(rb"\* (?:OK|NO|BAD|BYE|PREAUTH)\b", re.IGNORECASE).match
+_NO_LITERAL = re.compile(rb"[^*]|\* (?:OK|NO|BAD|BYE|PREAUTH)\b", re.IGNORECASE).match
 _BYE = re.compile(rb"\* BYE ?(.*)", re.IGNORECASE | re.DOTALL).match
 _CODE = re.compile(r"\[([A-Z0-9-]+)(?: ([^\]]*))?\]").match
 _TOKEN = re.compile(
@@ -49,6 +52,7 @@ _TOKEN = re.compile(
 ).match
 _INTERNALDATE = re.compile(rb"([ \d]\d)-([A-Za-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)").fullmatch
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
+_FIELDS = b"BODY[HEADER.FIELDS"
 _MONTHS = b"jan feb mar apr may jun jul aug sep oct nov dec".split()
 
 T = TypeVar("T")
@@ -95,12 +99,13 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """One FETCH response; what it did not bring is None."""
+    """One FETCH response; what it did not bring is None. `section` is the name of the body item, in upper case."""
 
     uid: int | None
     received_at: datetime | None
     size: int | None
     flags: tuple[bytes, ...] | None
+    section: bytes
     body: bytes | None
 
 
@@ -110,16 +115,6 @@ class Lean:
 
     scanned: int
     suspects: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """The UIDs, INTERNALDATEs and number of messages that an answer may bring; the rest of it is not for us."""
-
-    first_uid: int
-    last_uid: int
-    at_most: int
-    since: datetime | None = None
 
 
 class _Socket(Protocol):
@@ -212,7 +207,7 @@ class Wire:
     def response(self, line: bytes, keep: int) -> list[bytes]:
         """Return the response that begins with this line: text, literal, …, text; `keep` octets of each literal."""
         parts = [line]
-        while line.endswith(b"}\r\n") and not _STATUS(parts[0]) and (found := _LITERAL(line)):
+        while line.endswith(b"}\r\n") and not _NO_LITERAL(parts[0]) and (found := _LITERAL(line)):
             parts.append(self.literal(int(found[1]), keep))
             line = self.readline()
             parts.append(line)
@@ -241,19 +236,37 @@ class Wire:
         self.source.sock.close()
 
 
-Consume = Callable[[Wire, bytes], Generator[T, None, bytes]]
-"""Reads the answer to the command with this tag: yields what it brings, returns the tagged line without the tag."""
-
-
 @dataclass(slots=True, eq=False)
 class Command(Generic[T]):
-    """A command, and what has come of it so far."""
+    """A command in flight, and what has come of it so far. This one takes nothing, the others what they asked for."""
 
     text: bytes
-    consume: Consume[T]
+    tag: bytes = field(default=b"", init=False)
     kept: deque[T] = field(default_factory=deque, init=False)
     reply: Reply | None = field(default=None, init=False)
     forgotten: bool = field(default=False, init=False)
+
+    @property
+    def octets(self) -> int:
+        """How much of a literal it has a use for."""
+        return 0
+
+    def skim(self, wire: Wire, octets: int) -> list[bytes]:
+        """Take, in a row, whatever can be taken without ado; return the next response."""
+        return wire.response(wire.readline(), octets)
+
+    def take(self, wire: Wire, parts: list[bytes], item: Fetched | None) -> bool:  # noqa: ARG002 - others do
+        """Take the response, if it was meant for this command; `item` is what it is as a FETCH response."""
+        return False
+
+    def finish(self, reply: Reply) -> None:
+        """Note how the command ended."""
+        self.reply = reply
+
+    def keep(self, item: T) -> None:
+        """Keep it for whoever asks."""
+        if not self.forgotten:
+            self.kept.append(item)
 
     def forget(self) -> None:
         """Nobody wants the rest of the answer."""
@@ -261,17 +274,135 @@ class Command(Generic[T]):
         self.kept.clear()
 
 
-class Pipe:
-    """Commands in flight on one wire, answered in the order in which they were sent.
+@dataclass(slots=True, eq=False)
+class Ask(Command[bytes]):
+    """A command whose whole answer is short: all untagged responses but FETCH, each as one string of octets.
 
-    Whoever wants the answer to a later command has those to the earlier ones read first; they are kept for whoever
-    asks, or dropped when nobody will. After any trouble other than Refused the connection is of no use any more.
+    Commands that are sent in one go share what is kept, for the server may say whose it is or not.
+    """
+
+    octets: int = field(default=MAX_LEAN, init=False)
+
+    def take(self, wire: Wire, parts: list[bytes], item: Fetched | None) -> bool:
+        """See Command."""
+        if item is None:
+            response = b"".join(parts)
+            wire.spend(len(response))
+            self.keep(response)
+        return item is None
+
+
+@dataclass(slots=True, eq=False)
+class Leave(Command[bytes]):
+    """LOGOUT, or a command sent with it: a BYE is no surprise."""
+
+
+@dataclass(slots=True, eq=False)
+class Number(Command[int]):
+    """FETCH (UID), which gives the UIDs."""
+
+    def take(self, wire: Wire, parts: list[bytes], item: Fetched | None) -> bool:
+        """See Command."""
+        if item is None or item.uid is None or item.body is not None:
+            return False
+        wire.spend(len(parts[0]))
+        self.keep(item.uid)
+        return True
+
+
+@dataclass(slots=True, eq=False)
+class Fetch(Command[Fetched]):
+    """UID FETCH of one section of each of these messages; each comes once, with its first `octets` octets."""
+
+    section: bytes
+    wanted: Container[int]
+    at_most: int
+    octets: int = MAX_LEAN
+    seen: set[int] = field(default_factory=set, init=False)
+
+    def take(self, wire: Wire, parts: list[bytes], item: Fetched | None) -> bool:  # noqa: ARG002 - others do
+        """See Command."""
+        if item is None or item.body is None or not item.section.startswith(self.section):
+            return False
+        if item.uid is None or item.uid not in self.wanted or item.uid in self.seen:
+            return False
+        wire.source.useful = True
+        self.seen.add(item.uid)
+        if len(self.seen) > self.at_most:
+            raise Garbled("more messages than there are")
+        self.keep(item if len(item.body) <= self.octets else replace(item, body=item.body[: self.octets]))
+        return True
+
+
+@dataclass(slots=True, eq=False)
+class Scan(Command[Lean]):
+    """UID FETCH of lean header fields, put to `suspect` as they come; one Lean at the end, none if refused."""
+
+    first_uid: int
+    last_uid: int
+    at_most: int
+    suspect: Callable[[bytes], bool]
+    since: datetime | None = None
+    octets: int = field(default=MAX_LEAN, init=False)
+    seen: set[int] = field(default_factory=set, init=False)
+    suspects: list[int] = field(default_factory=list, init=False)
+
+    def skim(self, wire: Wire, octets: int) -> list[bytes]:
+        """Take the answer that nearly all servers give. Every message of a mailbox comes through here."""
+        readline, read, source = wire.file.readline, wire.file.read, wire.source
+        first, last, at_most = self.first_uid, self.last_uid, self.at_most
+        seen, suspect = self.seen, self.suspect
+        while (found := _LEAN(line := readline(MAX_LINE))) and (size := int(found[2])) <= MAX_LEAN:
+            uid = int(found[1])
+            if not first <= uid <= last or uid in seen or self.since:
+                break
+            fields = read(size)
+            end = readline(MAX_LINE)
+            if end != b")\r\n":
+                return [line, fields, *wire.response(wire.checked(end), octets)]
+            source.useful = True
+            seen.add(uid)
+            if suspect(fields):
+                self.suspects.append(uid)
+            if len(seen) > at_most:
+                raise Garbled("more messages than there are")
+        return wire.response(wire.checked(line), octets)
+
+    def take(self, wire: Wire, parts: list[bytes], item: Fetched | None) -> bool:  # noqa: ARG002 - others do
+        """See Command."""
+        if item is None or item.uid is None or item.body is None or not item.section.startswith(_FIELDS):
+            return False
+        if not self.first_uid <= item.uid <= self.last_uid or item.uid in self.seen:
+            return False
+        wire.source.useful = True
+        # A message without a readable date is rather looked at than missed.
+        if self.since and item.received_at and item.received_at < self.since:
+            return True
+        self.seen.add(item.uid)
+        if self.suspect(item.body[:MAX_LEAN]):
+            self.suspects.append(item.uid)
+        if len(self.seen) > self.at_most:
+            raise Garbled("more messages than there are")
+        return True
+
+    def finish(self, reply: Reply) -> None:
+        """See Command."""
+        self.reply = reply
+        if reply.complete:  # what is refused will be asked for again
+            self.keep(Lean(len(self.seen), tuple(sorted(self.suspects))))
+
+
+class Pipe:
+    """Commands in flight on one wire.
+
+    Whoever wants an answer has all that comes before it read too; it is kept for whoever asks, or dropped when nobody
+    will. After any trouble other than Refused the connection is of no use any more.
     """
 
     def __init__(self, wire: Wire) -> None:
         self.broken = False
         self._wire = wire
-        self._flying: deque[tuple[Command[Any], Generator[Any, None, bytes]]] = deque()
+        self._flying: deque[Command[Any]] = deque()
         self._numbers = count(1)
 
     @property
@@ -280,16 +411,16 @@ class Pipe:
         return not self._flying
 
     def send(self, *commands: Command[Any]) -> None:
-        """Send these commands in one go, without waiting for anything."""
-        if self.broken:
-            raise Lost("the connection was given up")
-        lines = []
-        for command in commands:
-            tag = b"B%d " % next(self._numbers)
-            lines.append(tag + command.text + b"\r\n")
-            self._flying.append((command, command.consume(self._wire, tag)))
+        """Send these commands in one go, without waiting for answers."""
+        while any(command.forgotten for command in self._flying):  # or it would take what the new ones ask for
+            self._advance()
         with self._or_broken():
-            self._wire.send(b"".join(lines))
+            if not self._flying:
+                self._wire.restart()
+            for command in commands:
+                command.tag = b"B%d" % next(self._numbers)
+            self._flying.extend(commands)
+            self._wire.send(b"".join(b"%s %s\r\n" % (command.tag, command.text) for command in commands))
 
     def answers(self, command: Command[T]) -> Generator[T]:
         """Yield what the answer to this command brings; raise Refused at its end if it was NO or BAD."""
@@ -305,33 +436,47 @@ class Pipe:
             raise Refused(command.reply)
 
     def ask(self, *texts: bytes) -> tuple[Reply, ...]:
-        """Send these commands in one go and return how each ended, with its untagged responses."""
-        commands = [Command(text, whole) for text in texts]
+        """Send these commands in one go; return how each ended, with the untagged responses of all."""
+        commands = [Ask(text) for text in texts]
         self.send(*commands)
-        return tuple(self._reply(command) for command in commands)
+        replies = [self._end_of(command) for command in commands]
+        lines = tuple(line for command in commands for line in command.kept)
+        return tuple(replace(reply, lines=lines) for reply in replies)
 
     def drain(self) -> None:
         """Read all answers that are on their way."""
         while self._flying:
             self._advance()
 
-    def _reply(self, command: Command[bytes]) -> Reply:
+    def _end_of(self, command: Command[Any]) -> Reply:
         while command.reply is None:
             self._advance()
-        return Reply(command.reply.status, command.reply.text, tuple(command.kept))
+        return command.reply
 
     def _advance(self) -> None:
-        """Read on until the oldest command in flight has brought one more thing, or has ended."""
-        command, answers = self._flying[0]
+        """Read one response more, or several alike, and give them to whoever asked."""
         with self._or_broken():
-            try:
-                item = next(answers)
-            except StopIteration as stop:
-                self._flying.popleft()
-                command.reply = _ended(stop.value)
+            octets = max(command.octets for command in self._flying)
+            parts = self._flying[0].skim(self._wire, octets)
+            if parts[0].startswith(b"* "):
+                self._untagged(parts)
             else:
-                if not command.forgotten:
-                    command.kept.append(item)
+                self._tagged(parts[0])
+
+    def _untagged(self, parts: list[bytes]) -> None:
+        if (bye := _BYE(parts[0])) and not any(isinstance(command, Leave) for command in self._flying):
+            raise Lost(bye[1].strip().decode("utf-8", "replace"))
+        item = _parsed(parts)
+        any(command.take(self._wire, parts, item) for command in self._flying)
+
+    def _tagged(self, line: bytes) -> None:
+        tag, _, rest = line.partition(b" ")
+        command = next((command for command in self._flying if command.tag == tag), None)
+        if command is None:
+            raise Garbled(f"an unexpected line: {line[:40]!r}")
+        self._flying.remove(command)
+        self._wire.restart()
+        command.finish(_ended(rest))
 
     def _or_broken(self) -> _Guard:
         return _Guard(self)
@@ -352,130 +497,20 @@ class _Guard:
             self.pipe.broken = True
 
 
-def whole(wire: Wire, tag: bytes) -> Generator[bytes, None, bytes]:
-    """Yield the untagged responses, literals included, each as one string of octets."""
-    wire.restart()
-    while not (line := wire.readline()).startswith(tag):
-        response = b"".join(wire.response(_heeded(line), MAX_REPLY))
-        wire.spend(len(response))
-        yield response
-    return line[len(tag) :]
-
-
-def farewell(wire: Wire, tag: bytes) -> Generator[bytes, None, bytes]:
-    """Read the answer to LOGOUT, whose BYE is no surprise; yields nothing."""
-    yield from ()
-    wire.restart()
-    while not (line := wire.readline()).startswith(tag):
-        pass
-    return line[len(tag) :]
-
-
-def numbered(wire: Wire, tag: bytes) -> Generator[int, None, bytes]:
-    """Yield the UIDs of FETCH (UID) answers."""
-    wire.restart()
-    while not (line := wire.readline()).startswith(tag):
-        item = _fetch(wire, line, 0)
-        if item is not None and item.uid is not None:
-            wire.spend(len(line))
-            yield item.uid
-    return line[len(tag) :]
-
-
-def fetched(wanted: Container[int], keep: int, at_most: int) -> Consume[Fetched]:
-    """Yield the messages that are wanted, each once, with `keep` octets of the body."""
-
-    def consume(wire: Wire, tag: bytes) -> Generator[Fetched, None, bytes]:
-        wire.restart()
-        seen: set[int | None] = {None}
-        while not (line := wire.readline()).startswith(tag):
-            item = _fetch(wire, line, keep)
-            if item is None or item.body is None or item.uid in seen or item.uid not in wanted:
-                continue
-            wire.source.useful = True
-            seen.add(item.uid)
-            if len(seen) > at_most + 1:
-                raise Garbled("more messages than there are")
-            yield item
-        return line[len(tag) :]
-
-    return consume
-
-
-def lean(stretch: Stretch, suspect: Callable[[bytes], bool]) -> Consume[Lean]:
-    """Put each message's lean header fields to `suspect` as they come; yield one Lean at the end, none when refused."""
-
-    def consume(wire: Wire, tag: bytes) -> Generator[Lean, None, bytes]:
-        wire.restart()
-        scanned, suspects = 0, []
-        # Every message of a mailbox comes through here, hence the local names, and one pattern for the answer that
-        # nearly all servers give. Whatever does not look like it takes the long way.
-        readline, read, source = wire.file.readline, wire.file.read, wire.source
-        first, last, at_most = stretch.first_uid, stretch.last_uid, stretch.at_most
-        while True:
-            line = readline(MAX_LINE)
-            if (found := _LEAN(line)) and (size := int(found[2])) <= MAX_LEAN:
-                uid, fields = int(found[1]), read(size)
-                end = readline(MAX_LINE)
-                if end != b")\r\n":
-                    item = _long_way([line, fields, *wire.response(wire.checked(end), MAX_LEAN)], stretch)
-                else:
-                    item = (uid, fields) if first <= uid <= last else None
-            elif wire.checked(line).startswith(tag):
-                break
-            else:
-                item = _long_way(wire.response(_heeded(line), MAX_LEAN), stretch)
-            if item is not None:
-                source.useful = True
-                scanned += 1
-                if suspect(item[1]):
-                    suspects.append(item[0])
-                if scanned > at_most:
-                    raise Garbled("more messages than there are")
-        if _ended(line[len(tag) :]).complete:  # what is refused will be asked for again
-            yield Lean(scanned, tuple(sorted(set(suspects))))
-        return line[len(tag) :]
-
-    return consume
-
-
-def _long_way(parts: list[bytes], stretch: Stretch) -> tuple[int, bytes] | None:
-    """Return UID and lean fields, if this is a message of the stretch."""
-    item = _parsed(parts)
-    if item is None or item.body is None or item.uid is None:
-        return None
-    if not stretch.first_uid <= item.uid <= stretch.last_uid:
-        return None
-    # A message without a readable date is rather looked at than missed.
-    early = stretch.since and item.received_at and item.received_at < stretch.since
-    return None if early else (item.uid, item.body)
-
-
-def _heeded(line: bytes) -> bytes:
-    """Return an untagged line. Raises Lost when it is the server's good-bye, Garbled when it is something else."""
-    if bye := _BYE(line):
-        raise Lost(bye[1].strip().decode("utf-8", "replace"))
-    if not line.startswith(b"* "):
-        raise Garbled(f"an unexpected line: {line[:40]!r}")
-    return line
-
-
-def _fetch(wire: Wire, line: bytes, keep: int) -> Fetched | None:
-    return _parsed(wire.response(_heeded(line), keep))
-
-
 def _parsed(parts: list[bytes]) -> Fetched | None:
     """Parse a response; None when it is no FETCH response."""
     if not _FETCH(parts[0]):
         return None
     found = _attributes(parts)
     flags, date = found.get(b"FLAGS"), found.get(b"INTERNALDATE")
+    section = next((name for name in found if name.startswith(b"BODY[")), b"")
     return Fetched(
         _number(found.get(b"UID")),
         internaldate(date) if date else None,
         _number(found.get(b"RFC822.SIZE")),
         None if flags is None else tuple(flags.split()),
-        next((value for name, value in found.items() if name.startswith(b"BODY[")), None),
+        section,
+        found.get(section),
     )
 
 

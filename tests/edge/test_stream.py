@@ -12,7 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bouncefiler.edge import stream
-from bouncefiler.edge.stream import Command, Fetched, Garbled, Lean, Lost, Pipe, Refused, Stretch, Wire
+from bouncefiler.edge.stream import (
+    Command,
+    Fetch,
+    Fetched,
+    Garbled,
+    Lean,
+    Leave,
+    Lost,
+    Number,
+    Pipe,
+    Refused,
+    Scan,
+    Wire,
+)
 
 T = TypeVar("T")
 
@@ -65,10 +78,8 @@ def answer(number: int, uid: int, fields: bytes = FIELDS) -> bytes:
     return b"* %d FETCH (UID %d %s {%d}\r\n%s)\r\n" % (number, uid, SECTION, len(fields), fields)
 
 
-def lean(
-    first: int, last: int, suspect: Callable[[bytes], bool] = bool, since: datetime | None = None
-) -> Command[Lean]:
-    return Command(b"UID FETCH", stream.lean(Stretch(first, last, last - first + 1, since), suspect))
+def lean(first: int, last: int, suspect: Callable[[bytes], bool] = bool, since: datetime | None = None) -> Scan:
+    return Scan(b"UID FETCH", first, last, last - first + 1, suspect, since)
 
 
 def noting(seen: list[bytes]) -> Callable[[bytes], bool]:
@@ -79,8 +90,8 @@ def noting(seen: list[bytes]) -> Callable[[bytes], bool]:
     return suspect
 
 
-def messages(*uids: int, keep: int = 1_000) -> Command[Fetched]:
-    return Command(b"UID FETCH", stream.fetched(set(uids), keep, len(uids)))
+def messages(*uids: int, octets: int = 1_000) -> Fetch:
+    return Fetch(b"UID FETCH", b"BODY[]", set(uids), len(uids), octets)
 
 
 # ── a window of lean fields ──────────────────────────────────────────────────────────────────────────────────────────
@@ -186,7 +197,7 @@ def test_a_message_is_read_with_its_facts() -> None:
     )
     when = datetime(2026, 3, 1, 12, tzinfo=timezone(-timedelta(hours=3, minutes=30)))
 
-    assert server.ask(messages(5)) == [Fetched(5, when, 900, (b"\\Seen", b"\\Deleted"), b"hello")]
+    assert server.ask(messages(5)) == [Fetched(5, when, 900, (b"\\Seen", b"\\Deleted"), b"BODY[]<0>", b"hello")]
 
 
 def test_a_message_comes_once_and_only_if_asked_for() -> None:
@@ -201,7 +212,7 @@ def test_only_the_first_octets_are_kept() -> None:
     """Also of a server that knows no partial FETCH and sends the whole message."""
     server = Script(b"* 1 FETCH (UID 5 BODY[] {300000}\r\n" + b"x" * 300_000 + b")\r\nB1 OK done\r\n")
 
-    assert [item.body for item in server.ask(messages(5, keep=8))] == [b"x" * 8]
+    assert [item.body for item in server.ask(messages(5, octets=8))] == [b"x" * 8]
 
 
 @pytest.mark.parametrize(
@@ -237,6 +248,66 @@ def test_a_later_answer_can_be_wanted_first() -> None:
     assert list(server.pipe.answers(second)) == [Lean(1, (2,))]
     assert list(server.pipe.answers(first)) == [Lean(1, (1,))]
     assert server.socket.heard == [b"B1 UID FETCH\r\nB2 UID FETCH\r\n", b"B3 NOOP\r\n"]
+
+
+def test_an_untagged_response_belongs_to_whoever_asked_for_it() -> None:
+    """Dovecot answers several FETCH commands on end, and then says of all of them that they are done."""
+    body = b"* 1 FETCH (UID 1 BODY[]<0> {1}\r\nx)\r\n"
+    server = Script(
+        answer(1, 1) + answer(3, 3) + body + answer(2, 2) + b"* OK [COPYUID 7 1 9] Moved\r\n"
+        b"* 1 FETCH (UID 4)\r\nB1 OK done\r\nB2 OK done\r\nB3 OK done\r\nB4 OK done\r\nB5 OK done\r\n"
+    )
+    first, second, reading, numbers = lean(1, 2), lean(3, 4), messages(1), Number(b"FETCH")
+    server.pipe.send(first, second, reading, numbers)
+
+    (moved,) = server.pipe.ask(b"UID MOVE")
+
+    assert list(server.pipe.answers(first)) == [Lean(2, (1, 2))]
+    assert list(server.pipe.answers(second)) == [Lean(1, (3,))]
+    assert [item.body for item in server.pipe.answers(reading)] == [b"x"]
+    assert list(server.pipe.answers(numbers)) == [4]
+    assert moved.lines == (b"* OK [COPYUID 7 1 9] Moved\r\n",)
+
+
+def test_commands_may_end_in_another_order() -> None:
+    """RFC 3501, 5.5: the tag says which one it is."""
+    server = Script(answer(3, 3) + b"B2 OK two\r\n" + answer(1, 1) + b"B1 NO [UNAVAILABLE] one\r\n")
+    first, second = lean(1, 2), lean(3, 4)
+    server.pipe.send(first, second)
+
+    assert list(server.pipe.answers(second)) == [Lean(1, (3,))]
+    with pytest.raises(Refused, match="one"):
+        list(server.pipe.answers(first))
+
+
+def test_the_same_messages_may_be_asked_for_anew() -> None:
+    """What was on its way to somebody who left is not taken for the answer to the new command, nor the other way."""
+    server = Script(answer(1, 1) + b"B1 OK done\r\n" + answer(1, 1) + b"B2 OK done\r\n")
+    abandoned = lean(1, 1)
+    server.pipe.send(abandoned)
+    abandoned.forget()
+
+    assert server.ask(lean(1, 1)) == [Lean(1, (1,))]
+
+
+def test_commands_of_one_go_share_what_is_said() -> None:
+    """Which of them a line belongs to is for the reader to see."""
+    server = Script(b'* LIST () "/" a\r\n* STATUS a (UIDNEXT 5)\r\nB1 OK one\r\nB2 NO two\r\n')
+
+    listed, status = server.pipe.ask(b"LIST", b"STATUS")
+
+    assert (listed.status, listed.text, status.status, status.text) == ("OK", "one", "NO", "two")
+    assert listed.lines == status.lines == (b'* LIST () "/" a\r\n', b"* STATUS a (UIDNEXT 5)\r\n")
+
+
+def test_a_good_bye_after_logout_is_no_surprise() -> None:
+    """It belongs there (RFC 3501, 6.1.3)."""
+    server = Script(b"B1 OK unselected\r\n* BYE see you\r\nB2 OK done\r\n")
+
+    server.pipe.send(Leave(b"UNSELECT"), Leave(b"LOGOUT"))
+    server.pipe.drain()
+
+    assert server.pipe.idle
 
 
 def test_an_answer_can_be_left_half_read() -> None:
@@ -357,10 +428,11 @@ def test_a_good_bye_is_passed_on_in_the_servers_words() -> None:
 
 def test_more_messages_than_there_are_end_the_connection() -> None:
     """A server that never stops sending cannot fill the memory."""
-    server = Script(b"".join(answer(1, 1) for _ in range(5)) + b"B1 OK done\r\n")
+    said = b"".join(answer(uid, uid) + b"* 1 FETCH (UID %d BODY[] {1}\r\nx)\r\n" % uid for uid in range(1, 6))
 
-    with pytest.raises(Garbled, match="more messages"):
-        server.ask(lean(1, 4))
+    for command in (Scan(b"UID FETCH", 1, 100, 4, bool), Fetch(b"UID FETCH", b"BODY[]", range(100), 4)):
+        with pytest.raises(Garbled, match="more messages"):
+            Script(said + b"B1 OK done\r\n").ask(command)
 
 
 def test_an_answer_that_is_kept_has_a_limit() -> None:
