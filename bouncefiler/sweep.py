@@ -269,14 +269,15 @@ def _parts(window: Window) -> Iterator[Window]:
 
 
 def _judge(reader: Reader, state: FolderState, uids: Sequence[int], recogniser: Recogniser) -> Iterator[Judged]:
-    undecided = []
+    """Judge these messages by their first octets; ask once more for those left open, or left out by the server."""
+    decided: set[int] = set()
     for reading in reader.read(state, uids, FIRST_OCTETS):
         cut = _cut(reading, FIRST_OCTETS)
         verdict, subject = recogniser.examine(reading.raw, cut)
-        if cut and (verdict.incomplete or header_block(reading.raw) is None):
-            undecided.append(reading.uid)
-        else:
+        if not cut or not (verdict.incomplete or header_block(reading.raw) is None):
+            decided.add(reading.uid)
             yield Judged(_arrival(state, reading), verdict, subject)
+    undecided = [uid for uid in uids if uid not in decided]
     for start in range(0, len(undecided), MAX_UNDECIDED):
         for reading in reader.read(state, undecided[start : start + MAX_UNDECIDED], MORE_OCTETS):
             verdict, subject = recogniser.examine(reading.raw, _cut(reading, MORE_OCTETS))
