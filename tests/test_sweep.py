@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ from bouncefiler.edge.store import Store, open_for_reading, open_store
 from bouncefiler.errors import BrakePulled, FolderMissing, OverQuota
 from bouncefiler.filing.plan import FilingPolicy, Leave, Plan
 from bouncefiler.recognition.verdict import Cause, Kind, Verdict
-from bouncefiler.sweep import Brake, Recogniser, Report, Scope, Task, clean, pages
+from bouncefiler.sweep import Brake, FolderState, Reading, Recogniser, Report, Scope, Task, clean, pages
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -352,3 +352,18 @@ def _rule_plan(*, moves: int, scanned: int, by_rule: bool = True) -> Plan:
         replace(batch, moves=tuple(replace(move, by_rule=by_rule) for move in batch.moves)) for batch in plan.batches
     )
     return replace(plan, batches=batches, scanned=scanned)
+
+
+def test_a_suspect_that_the_server_leaves_out_is_asked_for_once_more(tmp_path: Path) -> None:
+    class Forgetful(MemoryAccount):
+        left_out = False
+
+        def read(self, state: FolderState, uids: Sequence[int], octets: int) -> Iterator[Reading]:
+            first, self.left_out = not self.left_out, True
+            return MemoryAccount.read(self, state, uids[1:] if first else uids, octets)
+
+    account = Forgetful(mailbox().folders)
+    with opened(tmp_path / "s") as store:
+        run(account, store)
+
+    assert contents(account) == filed()
