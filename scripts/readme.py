@@ -1,7 +1,7 @@
 """Compare the README's blocks with what the program prints now, or with --write put that in their place.
 
 The blocks are those between `<!-- NAME -->` and `<!-- /NAME -->`: the text of `--help`, and a preview of the demo's
-mailbox on a terminal of 100 columns.
+mailbox, shortened, on a terminal of 100 columns.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ A_BAD_DAY = datetime(2026, 3, 14, 15, 9, tzinfo=UTC)
 """When the picture was taken."""
 
 COLUMNS = "100"
+
+ENOUGH = 8
+"""A longer stretch of lines is shown by its first ones and a mark."""
 
 
 def main() -> None:
@@ -55,7 +58,14 @@ def blocks() -> Iterator[tuple[str, str, str]]:
     """Run the commands: name of the block, command, what it prints."""
     with account.opened(A_BAD_DAY) as ana:
         for name, command in (("help", "bouncefiler --help"), ("preview", "bouncefiler preview")):
-            yield name, command, on_a_terminal(command.split(), ana.environ)
+            output = on_a_terminal(command.split(), ana.environ)
+            yield name, command, shortened(output) if name == "preview" else output
+
+
+def shortened(output: str) -> str:
+    """Cut each stretch between blank lines that is longer than a reader needs."""
+    stretches = [stretch.splitlines() for stretch in output.strip().split("\n\n")]
+    return "\n\n".join("\n".join([*lines[:ENOUGH], *["  ⋮"][: len(lines) > ENOUGH]]) for lines in stretches)
 
 
 def on_a_terminal(command: list[str], environ: dict[str, str]) -> str:

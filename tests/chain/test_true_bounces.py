@@ -1,4 +1,4 @@
-"""The whole chain with nothing of ours in it but the end: Postfix and Dovecot refuse, and bouncefiler files what comes."""
+"""The whole chain: Postfix and Dovecot refuse, Postfix tells the sender, and bouncefiler files what then arrives."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from tests.chain import postfix
 
 ANA = "ana@garden.example"
 PATIENCE = 60.0
+ROOM = 5
+"""How many messages an account can hold."""
 
 CONFIG = """\
 [accounts.ana]
@@ -70,8 +72,7 @@ class Chain:
 def chain(tmp_path: Path) -> Iterator[Chain]:
     dovecot.require()
     postfix.require()
-    one_message = dovecot.Variant(quota_messages=5)
-    with dovecot.running(one_message) as imap, postfix.running(imap.lmtp_port) as smtp:
+    with dovecot.running(dovecot.Variant(quota_messages=ROOM)) as imap, postfix.running(imap.lmtp_port) as smtp:
         config = tmp_path / "config/bouncefiler/config.toml"
         config.parent.mkdir(parents=True)
         config.write_text(CONFIG.format(port=imap.port, user=ANA), encoding="utf-8")
@@ -84,17 +85,22 @@ def test_true_bounces_are_filed_as_they_came(chain: Chain) -> None:
     """What real servers send back is recognised with its cause, and is in Bounces afterwards: whole, and unread."""
 
     full = "full@garden.example"
-    chain.imap.mailbox(full).store([dovecot.Mail(b"Subject: old\r\n\r\nstill here\r\n")] * 3)
+    chain.imap.mailbox(full).store([dovecot.Mail(b"Subject: old\r\n\r\nstill here\r\n")] * ROOM)
     chain.send("nobody@other.example")
     chain.send(full)
     came = chain.inbox_of(2)
     planned = [json.loads(line) for line in chain.bouncefiler("preview", "--json").splitlines()]
     chain.bouncefiler("clean")
-
-    print(planned)
     after = chain.imap.mailbox(ANA).snapshot()
-    assert [(held.sha256, held.flags, held.received_at) for held in after["Bounces"]] == [
-        (held.sha256, frozenset(), held.received_at) for held in came
-    ]
+
+    assert {(move["cause"], *move["recipients"]) for move in planned if move["what"] == "move"} == {
+        ("user-unknown", "nobody@other.example"),
+        ("mailbox-full", full),
+    }
     assert after["INBOX"] == ()
-    assert chain.bouncefiler("clean") == ""
+    assert sorted(as_it_is(held) for held in after["Bounces"]) == sorted(as_it_is(held) for held in came)
+    assert all("\\Seen" not in held.flags for held in after["Bounces"])
+
+
+def as_it_is(held: dovecot.Held) -> tuple[str, str, list[str]]:
+    return held.sha256, held.received_at, sorted(held.flags)
