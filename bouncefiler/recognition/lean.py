@@ -61,7 +61,7 @@ def suspect(fields: bytes) -> bool:
     lower = fields.lower()
     if _speaks(lower):
         return True
-    if b"=?" in lower or not lower.isascii():
+    if b"=?" in lower or b"\x1b$" in lower or not lower.isascii():
         return _foreign(fields)
     return _EMPTY_FROM.search(lower) is not None or b"from:" not in lower
 
