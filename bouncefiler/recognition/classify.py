@@ -7,10 +7,10 @@ message is no bounce and stays where it is.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from bouncefiler.recognition import disguise
 from bouncefiler.recognition.case import Case
 from bouncefiler.recognition.causes import recipient_facts, with_cause
 from bouncefiler.recognition.dsn import DeliveryStatus
@@ -18,7 +18,7 @@ from bouncefiler.recognition.message import Message, read
 from bouncefiler.recognition.recipients import named, recipients_of
 from bouncefiler.recognition.rule import Rule
 from bouncefiler.recognition.rulebook import Layout, Rulebook
-from bouncefiler.recognition.status import reply_codes_in, status_in
+from bouncefiler.recognition.status import reply_codes_in
 from bouncefiler.recognition.verdict import Cause, Evidence, Kind, Recipient, Verdict
 
 _GOOD = frozenset({"delivered", "relayed", "expanded"})
@@ -70,9 +70,7 @@ def _bounce(case: Case) -> Verdict | None:
         return None
     recipients = recipients_of(case, signs.layout)
     kind = _kind(case, signs, recipients)
-    imitation = _imitation(case, signs)
-    if imitation:
-        case.note(*imitation)
+    if any(_noted(case, case.rulebook.imitations.fitting(disguise.facts(case, signs.places, signs.layout)))):
         return _verdict(case, Kind.IMITATION)
     judged = tuple(
         with_cause(case, recipient, signs.layout) for recipient in recipients if recipient.action not in _GOOD
@@ -157,39 +155,6 @@ def _kind(case: Case, signs: _Signs, recipients: tuple[Recipient, ...]) -> Kind:
     return Kind.DELAYED if Kind.DELAYED in signs.kinds else Kind.FAILED
 
 
-# -- imitations
-
-
-def _imitation(case: Case, signs: _Signs) -> tuple[str, str, str] | None:
-    """Return what gives a dressed-up message away, or None.
-
-    A true bounce shows a trace of the attempt: a report, a reply of a server, the returned message, a layout of a known
-    program. Without any, and with something to click on, it is bait. And mail with files or links of its own that does
-    not come from a daemon is no bounce, whatever it is dressed as.
-    """
-    tried = bool(
-        case.status.recipients or case.original or status_in(case.human) or next(reply_codes_in(case.human), None)
-    )
-    baits = tuple(link for link in case.message.links if not _harmless(link))
-    if not tried and baits and not (signs.layout and "sender" in signs.places):
-        return "imitation.nothing-tried", "link", baits[0]
-    from_daemon = case.null_reverse_path is True or "sender" in signs.places
-    if not from_daemon and (baits or case.message.attachments):
-        return "imitation.foreign-sender", "from", case.message.headers.text("from")
-    return None
-
-
-_HELP_PAGE = re.compile(
-    r"\Ahttps?://(?:[a-z0-9-]{1,63}\.){0,5}(?:microsoft\.com|aka\.ms|office\.com|office365\.com|google\.com|outlook\.com|live\.com|yahoo\.com|zoho\.com|mail\.ru|yandex\.[a-z]{2,3}|ietf\.org)(?:[/:?]|\Z)",
-    re.IGNORECASE,
-)
-
-
-def _harmless(link: str) -> bool:
-    """Whether a link only leads to a provider's own help, or writes a mail."""
-    return not link.lower().startswith("http") or bool(_HELP_PAGE.match(link))
-
-
 # -- step 5: verdict
 
 
@@ -221,8 +186,10 @@ def _incomplete(case: Case, kind: Kind) -> bool:
         return False
     if not message.header_ended:
         return True
-    if message.has_report:
-        return not all(part.ended for part in message.parts if "delivery-status" in part.content_type)
+    if message.has_report and not all(part.ended for part in message.parts if "delivery-status" in part.content_type):
+        return True
+    if kind.is_bounce and message.content_type.startswith("multipart/"):
+        return True  # a file that no server attaches may still come, or the returned message
     if kind is Kind.OTHER and not case.evidence and message.content_type != "multipart/report":
         return any(rule.may_fit(case.facts) for rule in case.rulebook.outer_layouts.rules)
     return message.content_type.startswith("multipart/") or not (case.below or message.text_ended)

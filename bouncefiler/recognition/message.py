@@ -96,6 +96,13 @@ class Part:
         """Whether it is a file rather than something to be read."""
         return self.headers.raw("content-disposition").lower().lstrip().startswith(b"attachment")
 
+    @property
+    def file_name(self) -> str:
+        """The name that a reader would save it under; empty when it has none."""
+        disposition = parameter(self.headers.raw("content-disposition"), b"filename")
+        name = disposition or parameter(self.headers.raw("content-type"), b"name")
+        return decode_header(name.encode("latin-1", "replace")).strip()
+
     def octets(self, limit: int) -> bytes:
         """Return the body with its transfer encoding undone (RFC 2045, 6), of about `limit` octets at most."""
         match self.headers.raw("content-transfer-encoding").strip().lower()[:20]:
@@ -111,12 +118,16 @@ class Part:
 
 
 def parameter(value: bytes, name: bytes) -> str:
-    """Return a parameter of a field such as Content-Type, quoted or not (RFC 2045, 5.1; RFC 2231), or ""."""
+    """Return a parameter of a field such as Content-Type, quoted (RFC 2045, 5.1), in pieces (RFC 2231), or ""."""
+    pieces: list[bytes] = []
     for match in _PARAMETER.finditer(value[:2_000]):
-        if match[1].lower() == name:
+        found_name, _, number = match[1].lower().partition(b"*")
+        if found_name == name:
             found = match[2] if match[2] is not None else match[3]
-            return found.replace(b"\\", b"").decode("latin-1").split("''")[-1]
-    return ""
+            pieces.append(found.replace(b"\\", b""))
+            if not number:
+                break
+    return b"".join(pieces).decode("latin-1").split("''")[-1]
 
 
 class Message:
@@ -171,59 +182,71 @@ class Message:
         return self.first(_RETURNED)
 
     @cached_property
-    def attachments(self) -> tuple[str, ...]:
-        """Media types of the parts that are neither text, report nor returned message."""
+    def files(self) -> tuple[Part, ...]:
+        """The parts that are neither text, report nor returned message."""
         known = _RETURNED | _REPORTS | _RECEIPTS
         return tuple(
-            part.content_type
+            part
             for part in self.parts
             if part.content_type not in known and (part.attached or not part.content_type.startswith("text/"))
         )
 
-    @cached_property
-    def _readable(self) -> tuple[str, tuple[str, ...]]:
-        out: list[str] = []
-        links: list[str] = []
-        room = MAX_TEXT_CHARS
-        for part in self._texts:
-            text = part.text(room)
-            if part.content_type == "text/html" or (text[:300].lstrip()[:6].lower() in ("<html>", "<html ", "<!doct")):
-                text, found = strip_html(text)
-                links.extend(found)
-            out.append(text)
-            room -= len(text)
-            if room <= 0:
-                break
-        return _bound_lines("\n\n".join(out)[:MAX_TEXT_CHARS]), tuple(links)
+    @property
+    def attachments(self) -> tuple[str, ...]:
+        """Their media types."""
+        return tuple(part.content_type for part in self.files)
 
     @cached_property
-    def _texts(self) -> tuple[Part, ...]:
-        """The parts for people: all that stand before the returned message, of alternatives the plain one."""
-        texts: list[Part] = []
+    def _words(self) -> tuple[Part, ...]:
+        """The parts for people: all that stand before the returned message."""
+        words: list[Part] = []
         for part in self.parts:
             if part.content_type in _RETURNED:
                 break
             if part.content_type in ("text/plain", "text/html", "text/x-plain", "text") and (
-                not part.attached or not texts
+                not part.attached or not words
             ):
-                texts.append(part)
-        plain = {part.alternative for part in texts if part.content_type != "text/html" and part.body.strip()} - {0}
-        return tuple(part for part in texts if part.content_type != "text/html" or part.alternative not in plain)
+                words.append(part)
+        return tuple(words)
 
-    @property
+    @cached_property
+    def _texts(self) -> tuple[Part, ...]:
+        """The same, of alternatives the plain one."""
+        words = self._words
+        plain = {part.alternative for part in words if part.content_type != "text/html" and part.body.strip()} - {0}
+        return tuple(part for part in words if part.content_type != "text/html" or part.alternative not in plain)
+
+    @cached_property
     def text(self) -> str:
         """The text for people, HTML stripped, at most 64 Ki characters; may hold a returned message at its end."""
-        return self._readable[0]
+        out: list[str] = []
+        room = MAX_TEXT_CHARS
+        for part in self._texts:
+            text = part.text(room)
+            if _is_html(part, text):
+                text = strip_html(text)[0]
+            out.append(text)
+            room -= len(text)
+            if room <= 0:
+                break
+        return _bound_lines("\n\n".join(out)[:MAX_TEXT_CHARS])
 
     @property
     def text_ended(self) -> bool:
         """Whether all of the text that stands before the returned message has been reached."""
         return not self.cut or (bool(self._texts) and all(part.ended for part in self._texts))
 
-    @property
+    @cached_property
     def links(self) -> tuple[str, ...]:
-        """What the HTML text links to."""
-        return self._readable[1]
+        """What the HTML parts link to, also those that stand beside a plain alternative."""
+        out: list[str] = []
+        room = MAX_TEXT_CHARS
+        for part in self._words:
+            text = part.text(room) if room > 0 else ""
+            room -= len(text)
+            if _is_html(part, text):
+                out.extend(strip_html(text)[1])
+        return tuple(out)
 
 
 def media_type(value: bytes) -> str:
@@ -302,6 +325,11 @@ def _part(chunk: bytes, *, ended: bool) -> Part:
         block, body = b"", chunk
     headers = Headers(block[:MAX_HEADER_OCTETS])
     return Part(headers, media_type(headers.raw("content-type")), body, ended)
+
+
+def _is_html(part: Part, text: str) -> bool:
+    """Whether it is HTML, also where it is called plain text."""
+    return part.content_type == "text/html" or text[:300].lstrip()[:6].lower() in ("<html>", "<html ", "<!doct")
 
 
 def _bound_lines(text: str) -> str:

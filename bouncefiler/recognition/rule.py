@@ -28,6 +28,8 @@ RECIPIENT_FIELDS = frozenset(
     {"final_recipient", "original_recipient", "action", "status", "reply_code", "diagnostic_code", "remote_mta"}
 )
 FIELDS = MESSAGE_FIELDS | RECIPIENT_FIELDS
+IMITATION_FIELDS = frozenset({"signs", "trace", "envelope", "foreign_link", "foreign_url", "foreign_file"})
+"""What only the rows of imitations.toml ask for; disguise.py works them out."""
 _HEADER = "header."
 _DEAR = ("text", "attachment", "link")
 """Fields whose value has to be worked out from the body: looked at last."""
@@ -185,16 +187,21 @@ _ROW_KEYS = frozenset({"name", "when", "unless", "then", "source"})
 
 
 def read_rule(
-    table: Mapping[str, object], name: str, at: str, compile_pattern: Compile, then_keys: frozenset[str]
+    table: Mapping[str, object],
+    name: str,
+    at: str,
+    compile_pattern: Compile,
+    then_keys: frozenset[str],
+    fields: frozenset[str] = FIELDS,
 ) -> Rule:
-    """Read one row; `at` says where it stands. Raises ConfigError."""
+    """Read one row; `at` says where it stands, `fields` what it may look at. Raises ConfigError."""
     known_keys(table, _ROW_KEYS, at, "")
     then = table_at(table.get("then", {}), f"{at}: then")
     known_keys(then, then_keys, at, "then.")
-    when = tuple(_conditions(table.get("when"), f"{at}: when", compile_pattern))
+    when = tuple(_conditions(table.get("when"), f"{at}: when", compile_pattern, fields))
     if not when:
         raise ConfigError(f'{at}: when: name at least one field, such as when = {{ subject = {{ contains = ["…"] }} }}')
-    unless = tuple(_conditions(table.get("unless", {}), f"{at}: unless", compile_pattern))
+    unless = tuple(_conditions(table.get("unless", {}), f"{at}: unless", compile_pattern, fields))
     return Rule(
         name=name,
         when=when,
@@ -207,13 +214,13 @@ def read_rule(
     )
 
 
-def _conditions(value: object, at: str, compile_pattern: Compile) -> Iterator[Condition]:
+def _conditions(value: object, at: str, compile_pattern: Compile, fields: frozenset[str]) -> Iterator[Condition]:
     """Yield the conditions of a `when` table, those that cost little first."""
     table = table_at(value, at)
     for name in sorted(table, key=lambda key: (key in _DEAR, list(table).index(key))):
         lower = name.lower()
-        if lower not in FIELDS and not (lower.startswith(_HEADER) and len(lower) > len(_HEADER)):
-            raise ConfigError(f"{at}.{name}: unknown field{_hint(lower, FIELDS)}")
+        if lower not in fields and not (lower.startswith(_HEADER) and len(lower) > len(_HEADER)):
+            raise ConfigError(f"{at}.{name}: unknown field{_hint(lower, fields)}")
         operators = table_at(table[name], f"{at}.{name}")
         if not operators:
             raise ConfigError(f"{at}.{name}: say how to compare: {', '.join(Operator)}")

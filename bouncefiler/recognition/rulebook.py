@@ -11,11 +11,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import Any
 
 from bouncefiler.errors import ConfigError
 from bouncefiler.recognition.index import Index
-from bouncefiler.recognition.rule import Compile, Facts, Rule, known_keys, read_rule, shortened, table_at
+from bouncefiler.recognition.rule import (
+    FIELDS,
+    IMITATION_FIELDS,
+    Compile,
+    Facts,
+    Rule,
+    known_keys,
+    read_rule,
+    shortened,
+    table_at,
+)
 from bouncefiler.recognition.status import EnhancedStatus
 from bouncefiler.recognition.text import fold
 from bouncefiler.recognition.verdict import Cause
@@ -35,6 +46,23 @@ class Layout:
     """Groups final_recipient, and perhaps diagnostic_code, remote_mta, status, original_recipient."""
     diagnostic: str = "after"
     """What is said of a recipient: the text `after` it up to the next, `before` it, its `line`, or the whole `area`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Harmless:
+    """What may stand in a bounce beside its report and the returned message."""
+
+    hosts: frozenset[str] = frozenset()
+    """Where a server's own help is read; subdomains are included."""
+    files: tuple[str, ...] = ()
+    """How media types of files begin that servers attach."""
+    names: tuple[str, ...] = ()
+    """How names of files end whose media type says nothing."""
+
+    def host(self, name: str) -> bool:
+        """Whether a link to this host leads to a server's own help."""
+        labels = name.lower().rstrip(".").split(".")
+        return any(".".join(labels[at:]) in self.hosts for at in range(len(labels)))
 
 
 class Table:
@@ -72,6 +100,9 @@ class Rulebook:
     outer_layouts: Table = _NO_RULES
     """Layouts that a header field gives away, too."""
     text_layouts: Table = _NO_RULES
+    imitations: Table = _NO_RULES
+    """Asked of every bounce: what gives a dressed-up message away."""
+    harmless: Harmless = Harmless()
     layouts: Mapping[str, Layout] = field(default_factory=dict)
     """By the name of the rule."""
     hosts: Table = _NO_RULES
@@ -131,15 +162,24 @@ def load(user: tuple[Rule, ...] = ()) -> Rulebook:
 
 @lru_cache(maxsize=1)
 def _package_tables() -> Rulebook:
-    root = resources.files("bouncefiler.recognition") / "rules"
+    return read_folder(resources.files("bouncefiler.recognition") / "rules")
+
+
+def read_folder(root: Traversable) -> Rulebook:
+    """Read the tables of a folder laid out as our `rules/`. Raises ConfigError naming file and row."""
     tables: dict[str, Mapping[str, Any]] = {}
     for folder in (root, root / "formats", root / "languages"):
         for file in sorted(folder.iterdir(), key=lambda entry: entry.name):
             if file.name.endswith(".toml"):
-                tables[f"{'formats/' * (folder.name == 'formats')}{file.name[:-5]}"] = tomllib.loads(
-                    file.read_text("utf-8")
-                )
+                tables[f"{'formats/' * (folder.name == 'formats')}{file.name[:-5]}"] = _parsed(file)
     return read_tables(tables)
+
+
+def _parsed(file: Traversable) -> Mapping[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{file.name}: not TOML in UTF-8: {exc}") from exc
 
 
 def read_tables(tables: Mapping[str, Mapping[str, Any]]) -> Rulebook:
@@ -155,6 +195,8 @@ def read_tables(tables: Mapping[str, Mapping[str, Any]]) -> Rulebook:
         text_signs=Table(rule for rule in rows["sign"] if "text" in rule.places),
         outer_layouts=Table(layout.rule for layout in layouts if layout.rule.places != {"text"}),
         text_layouts=Table(layout.rule for layout in layouts if layout.rule.places == {"text"}),
+        imitations=Table(_rows(tables, "imitation", IMITATION_FIELDS | FIELDS)),
+        harmless=_harmless(tables.get("imitations", {}).get("harmless", {})),
         layouts={layout.rule.name: layout for layout in layouts},
         hosts=Table(rows["host"]),
         phrases=Table(rule for rule in phrases if not rule.weak),
@@ -170,15 +212,20 @@ def read_tables(tables: Mapping[str, Mapping[str, Any]]) -> Rulebook:
     )
 
 
-def _rows(tables: Mapping[str, Mapping[str, Any]], kind: str) -> Iterator[Rule]:
+def _rows(tables: Mapping[str, Mapping[str, Any]], kind: str, fields: frozenset[str] = FIELDS) -> Iterator[Rule]:
     for stem, table in tables.items():
         for row in table.get(kind, ()):
-            yield _our_rule(row, stem)
+            yield _our_rule(row, stem, fields)
 
 
-def _our_rule(row: Mapping[str, Any], stem: str) -> Rule:
+def _our_rule(row: Mapping[str, Any], stem: str, fields: frozenset[str] = FIELDS) -> Rule:
     name = f"{stem.rpartition('/')[2]}.{row.get('name', '?')}"
-    return read_rule(row, name, f"{stem}.toml: {name}", re.compile, _OUR_THEN)
+    return read_rule(row, name, f"{stem}.toml: {name}", re.compile, _OUR_THEN, fields)
+
+
+def _harmless(table: Mapping[str, Any]) -> Harmless:
+    known_keys(table, ("hosts", "files", "names"), "imitations.toml", "harmless.")
+    return Harmless(frozenset(table.get("hosts", ())), tuple(table.get("files", ())), tuple(table.get("names", ())))
 
 
 def _status_key(code: str) -> tuple[int, int]:
