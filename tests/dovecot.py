@@ -60,6 +60,7 @@ mail_fsync = never
 maildir_stat_dirs = no
 disable_plaintext_auth = no
 auth_mechanisms = plain login
+auth_failure_delay = 0
 ssl = yes
 ssl_cert = <$base/cert.pem
 ssl_key = <$base/key.pem
@@ -90,6 +91,9 @@ namespace inbox {
 }
 service anvil {
   chroot =
+  unix_listener anvil-auth-penalty {
+    mode = 0
+  }
 }
 service imap-login {
   chroot =
@@ -134,6 +138,26 @@ plugin {
   acl = vfile
 }
 """
+
+
+_AUTHORITY = Template("""
+[ca]
+default_ca = here
+[here]
+database = $directory/index
+serial = $directory/serial
+new_certs_dir = $directory
+default_md = sha256
+policy = anything
+x509_extensions = server
+[anything]
+commonName = supplied
+[server]
+$names
+[req]
+distinguished_name = asked
+[asked]
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -397,12 +421,20 @@ def start(variant: Variant) -> Dovecot:
     return dovecot
 
 
-def make_certificate(certificate: Path, key: Path, *, name: str = "localhost", days: int = 2) -> None:
-    """Make a self-signed certificate for this host name and, when that is localhost, for 127.0.0.1."""
-    names = f"subjectAltName=DNS:{name}" + (f",IP:{HOST}" if name == "localhost" else "")
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    command += ["-subj", f"/CN={name}", "-addext", names, "-days", str(days), "-keyout", str(key), "-out"]
-    subprocess.run([*command, str(certificate)], check=True, capture_output=True)
+def make_certificate(certificate: Path, key: Path, *, name: str = "localhost", expired: bool = False) -> None:
+    """Make a certificate for this host name, signed by itself; one for localhost is for 127.0.0.1 as well."""
+    names = f"subjectAltName = DNS:{name}" + (f", IP:{HOST}" if name == "localhost" else "")
+    end = "20200102000000Z" if expired else "20990101000000Z"
+    with tempfile.TemporaryDirectory() as made:
+        config = Path(made) / "openssl.cnf"
+        (Path(made) / "index").touch()
+        config.write_text(_AUTHORITY.substitute(directory=made, names=names))
+        request = ["openssl", "req", "-config", str(config), "-new", "-newkey", "ec", "-nodes", "-keyout", str(key)]
+        request += ["-pkeyopt", "ec_paramgen_curve:prime256v1", "-subj", f"/CN={name}", "-out", f"{made}/request"]
+        sign = ["openssl", "ca", "-config", str(config), "-batch", "-notext", "-selfsign", "-rand_serial"]
+        sign += ["-keyfile", str(key), "-in", f"{made}/request", "-startdate", "20200101000000Z", "-enddate", end]
+        for command in (request, [*sign, "-out", str(certificate)]):
+            subprocess.run(command, check=True, capture_output=True)
 
 
 def _identities() -> tuple[pwd.struct_passwd, pwd.struct_passwd, pwd.struct_passwd]:

@@ -115,9 +115,11 @@ class _Transport(imaplib.IMAP4):
     def open(self, host: str = "", port: int = 143, timeout: float | None = None) -> None:  # noqa: ARG002 - imaplib's
         self.host, self.port = host, port
         sock = self._dial(self._server)
-        if self._server.security is Security.TLS:
-            sock = self._secure(sock)
-        self._take(sock)
+        try:
+            self._take(self._secure(sock) if self._server.security is Security.TLS else sock)
+        except BaseException:
+            sock.close()
+            raise
 
     def ready_for_login(self) -> None:
         """Protect the connection as configured. Raises Untrusted."""
@@ -284,10 +286,7 @@ def _authenticate(client: _Client, server: Server, password: str) -> None:
     transport = client.transport
     offered = set(transport.capabilities)
     if "LOGINDISABLED" in offered and "AUTH=PLAIN" not in offered:
-        raise Untrusted(
-            f"{server.host} takes no password over this connection; "
-            'set `security = "tls"` or "starttls" (no password was sent)'
-        )
+        raise _no_password_wanted(server, offered)
     if "\0" in password or "\0" in server.user:
         raise LoginRefused(f"the user name or password for {server.host} contains a NUL, which IMAP cannot send")
     try:
@@ -305,6 +304,15 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host.lower() == "localhost"
+
+
+def _no_password_wanted(server: Server, offered: set[str]) -> AccountError:
+    if server.security is Security.PLAIN:
+        return Untrusted(
+            f'{server.host} takes no password over an open connection, and none was sent: set `security = "tls"`'
+        )
+    ways = ", ".join(sorted(way.removeprefix("AUTH=") for way in offered if way.startswith("AUTH="))) or "none"
+    return LoginRefused(f"{server.host} takes no passwords; the ways to log in that it offers are: {plain(ways)}")
 
 
 def _no_starttls(server: Server, does: str) -> str:
@@ -388,10 +396,10 @@ def _encoded(name: str) -> bytes:
 
 
 def _decoded(name: bytes) -> str:
-    try:
-        return str(imap_utf7.decode(name))
-    except ValueError:  # some other client put raw octets there
-        return name.decode("utf-8", "replace")
+    if name.isascii():
+        with suppress(ValueError):
+            return str(imap_utf7.decode(name))
+    return name.decode("utf-8", "replace")  # some other client has put it there as it was
 
 
 def _quoted(octets: bytes) -> bytes:

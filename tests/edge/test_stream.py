@@ -430,9 +430,10 @@ def test_more_messages_than_there_are_end_the_connection() -> None:
     """A server that never stops sending cannot fill the memory."""
     said = b"".join(answer(uid, uid) + b"* 1 FETCH (UID %d BODY[] {1}\r\nx)\r\n" % uid for uid in range(1, 6))
 
-    for command in (Scan(b"UID FETCH", 1, 100, 4, bool), Fetch(b"UID FETCH", b"BODY[]", range(100), 4)):
-        with pytest.raises(Garbled, match="more messages"):
-            Script(said + b"B1 OK done\r\n").ask(command)
+    with pytest.raises(Garbled, match="more messages"):
+        Script(said).ask(Scan(b"UID FETCH", 1, 100, 4, bool))
+    with pytest.raises(Garbled, match="more messages"):
+        Script(said).ask(Fetch(b"UID FETCH", b"BODY[]", range(100), 4))
 
 
 def test_an_answer_that_is_kept_has_a_limit() -> None:
