@@ -208,15 +208,26 @@ class Plan:
         return tuple(move for batch in self.batches for move in batch.moves)
 
 
+_WHY_LEFT = {
+    Kind.FAILED: "failed delivery: `kinds` in the configuration leaves it out",
+    Kind.DELAYED: "delayed delivery: `kinds` in the configuration leaves it out",
+    Kind.DELIVERED: "says that mail was delivered",
+    Kind.FEEDBACK: "complaint about spam, no bounce",
+    Kind.AUTOREPLY: "automatic reply, no bounce",
+    Kind.RECEIPT: "receipt, no bounce",
+    Kind.CHALLENGE: "asks the sender to confirm, no bounce",
+    Kind.IMITATION: "imitation of a bounce: treat it as suspicious",
+    Kind.OTHER: "no bounce",
+}
+
+
 def decide(verdict: Verdict, policy: FilingPolicy) -> Disposition:
     """Say what is to be done with a message of this verdict. The user's rules come first, in their order."""
     for name in verdict.rules:
         if name in policy.routes:
             return policy.routes[name]
-    if verdict.kind is Kind.IMITATION:
-        return Leave("imitation of a bounce: treat it as suspicious")
-    if verdict.kind not in policy.kinds:
-        return Leave(f"{verdict.kind}: not a kind that is filed")
+    if verdict.kind is Kind.IMITATION or verdict.kind not in policy.kinds:
+        return Leave(_WHY_LEFT[verdict.kind])
     folder = policy.cause_folders.get(verdict.cause, policy.bounce_folder) if verdict.cause else policy.bounce_folder
     return File(folder, verdict.kind)
 

@@ -66,7 +66,9 @@ class TestDecide:
     def test_a_kind_that_the_user_took_off_the_list_stays(self) -> None:
         policy = replace(POLICY, kinds=frozenset({Kind.FAILED}))
 
-        assert decide(Verdict(Kind.DELAYED), policy) == Leave("delayed: not a kind that is filed")
+        assert decide(Verdict(Kind.DELAYED), policy) == Leave(
+            "delayed delivery: `kinds` in the configuration leaves it out"
+        )
 
     def test_an_imitation_stays_even_if_somebody_lists_its_kind(self) -> None:
         policy = replace(POLICY, kinds=frozenset(Kind))
