@@ -139,7 +139,7 @@ def test_preview_in_a_pipe() -> None:
 
         Left where they are
         messages  why
-               1  autoreply: not a kind that is filed
+               1  automatic reply, no bounce
                1  imitation of a bounce: treat it as suspicious
 
         Careful: made to look like a delivery failure. Open no link and no attachment in this message:
@@ -162,7 +162,7 @@ def test_preview_on_a_terminal() -> None:
 
         Left where they are
         messages  why
-               1  autoreply: not a kind that is filed
+               1  automatic reply, no bounce
                1  imitation of a bounce: treat it as suspicious
 
         Careful: made to look like a delivery failure. Open no link and no attachment in
@@ -393,7 +393,7 @@ def test_preview_for_programs() -> None:
         "Bounces",
     )
     assert (move["kind"], move["cause"], move["received_at"]) == ("failed", "mailbox-full", "2026-03-01T13:00:00+00:00")
-    assert (left["what"], left["uid"], left["why"]) == ("left", 2, "receipt: not a kind that is filed")
+    assert (left["what"], left["uid"], left["why"]) == ("left", 2, "receipt, no bounce")
     summary = preview_json("home", overview)
     assert (summary["scanned"], summary["moves"], summary["to"]) == (9, 1, {"Bounces": 1})
 
