@@ -60,12 +60,12 @@ class Case:
     def _marked(self, text: str) -> tuple[int, int]:
         """Return where the first line that announces a returned message begins and ends, or (-1, -1)."""
         lines = text.split("\n")
-        folded = [fold(line) if len(line) < MAX_MARK_CHARS else "" for line in lines]
+        folded = [fold(line) if 0 < len(line) < MAX_MARK_CHARS else "" for line in lines]
         whole = "\n".join(folded)
         marks = [mark for mark in self.rulebook.marks if mark in whole]
-        number = next((at for at, line in enumerate(folded) if any(mark in line for mark in marks)), -1)
-        if number < 0:
+        if not marks:
             return -1, -1
+        number = next(at for at, line in enumerate(folded) if any(mark in line for mark in marks))
         mark = next(mark for mark in marks if mark in folded[number])
         self.note(self.rulebook.marks[mark], "text", lines[number])
         start = sum(map(len, lines[:number])) + number

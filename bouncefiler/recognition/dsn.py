@@ -107,9 +107,11 @@ def _recipients(groups: Iterable[dict[str, str]]) -> Iterable[Recipient]:
             )
         ):
             recipient = _recipient(group)
-            if recipient is not None and count < MAX_RECIPIENTS:
+            if recipient is not None:
                 count += 1
                 yield recipient
+            if count >= MAX_RECIPIENTS:
+                return
 
 
 def _recipient(group: dict[str, str]) -> Recipient | None:

@@ -81,8 +81,18 @@ class Facts:
     def pieces(self, name: str) -> frozenset[str]:
         """Return the pieces of that by which an index finds literals."""
         if name not in self._pieces:
-            self._pieces[name] = frozenset(pieces_of(self.folded(name)))
+            text = self.folded(name)
+            self._pieces[name] = _pieces_of_long(text) if len(text) > _LONG else frozenset(pieces_of(text))
         return self._pieces[name]
+
+
+_LONG = 1_000
+
+
+@lru_cache(maxsize=2)
+def _pieces_of_long(text: str) -> frozenset[str]:
+    """Cut the text of a message once, though each of its recipients asks for it."""
+    return frozenset(pieces_of(text))
 
 
 @dataclass(frozen=True, slots=True)
