@@ -11,6 +11,7 @@ wanted='
 /usr/sbin/postfix           postfix
 /usr/bin/systemd-analyze    systemd
 /usr/bin/openssl            openssl
+/bin/kill                   procps
 '
 
 missing() { echo "$wanted" | while read -r file package; do [ -z "$file" ] || [ -e "$file" ] || echo "$package"; done; }
