@@ -97,10 +97,23 @@ def recipient_facts(case: Case, recipient: Recipient) -> Facts:
         "action": recipient.action or "",
         "status": str(recipient.status or ""),
         "reply_code": str(recipient.reply_code or ""),
-        "diagnostic_code": recipient.diagnostic_code,
+        "diagnostic_code": _joined(recipient.diagnostic_code),
         "remote_mta": recipient.remote_mta or "",
     }
     return Facts(lambda name: own[name] if name in own else case.facts.text(name))
+
+
+_FIRST_CODE = re.compile(r"(?<!\d)([45]\d\d)(?:[- ]#?([45]\.\d{1,3}\.\d{1,3})|-)(?!\d)")
+
+
+def _joined(diagnostic: str) -> str:
+    """Return a reply of several lines as one sentence: the code that begins each line (RFC 5321, 4.2.1) only once."""
+    first = _FIRST_CODE.search(diagnostic)
+    if first is None:
+        return diagnostic
+    code, status = first.groups()
+    again = rf"\s{{1,9}}{code}[- ]#?{re.escape(status)}(?=\s|$)" if status else rf"\s{{1,9}}{code}[- ](?=\S)"
+    return diagnostic[: first.end()] + re.sub(again, "" if status else " ", diagnostic[first.end() :])
 
 
 def _evidence(rule: Rule, found: tuple[str, str]) -> Evidence:
