@@ -1,18 +1,61 @@
-"""Incidents: a wave of bounces is one incident, however many messages it has."""
+"""Incidents: a wave of bounces is one incident, however many messages it has.
+
+`assess` looks at when bounces came and at the incident so far, and says what has become of it and what is worth
+telling. It may be called every few minutes or once a week: what it finds depends on the bounces' own times.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+import math
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
+
+from bouncefiler.backscatter.volume import BASE_DAYS, HISTORY, Count, Level, Usual, WatchPolicy, count, surge, usual_at
+
+ESCALATION = 4
+"""It is worth telling again when there are so many times more than the user was told."""
+
+ESCALATION_PAUSE = timedelta(minutes=30)
+"""… but no more often than this: a flood grows faster than anybody reads."""
+
+LONGEST_REMINDER = timedelta(days=7)
+"""Reminders come after twice the time that the one before took, up to this."""
+
+REOPENS = timedelta(days=7)
+"""A wave that comes back within this is the same incident."""
+
+UNLIKE = 0.01
+"""A lull is the end when a wave as it was would have so small a chance of it."""
+
+CLOCK_SLACK = timedelta(days=1)
+"""Bounces dated so far ahead of our clock are believed: then it is our clock that is slow."""
+
+_DAY = 86_400
+_STEP = _DAY // 4
+_LULLS = (2 * _STEP, 4 * _STEP, 8 * _STEP)
 
 
 class Diagnosis(StrEnum):
-    """What is going on."""
+    """What is going on, from harmless to bad."""
 
+    OWN_MAILING = "own-mailing"
     BACKSCATTER = "backscatter"
     COMPROMISED = "compromised"
-    OWN_MAILING = "own-mailing"
+
+
+class Notice(StrEnum):
+    """What there is to tell about an incident."""
+
+    OPENED = "opened"
+    ESCALATED = "escalated"
+    REMINDER = "reminder"
+    CLOSED = "closed"
+    SETTLED = "settled"
+    """It has gone on for so long that it is now what is usual: closed without having ended."""
+    REOPENED = "reopened"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +68,249 @@ class Incident:
     """INTERNALDATE of its newest bounce."""
     count: int
     """Bounces in the 24 hours before it was last looked at."""
-    usual: float
-    """Bounces a day that were usual before it."""
+    usual: float | None
+    """Bounces a day that were usual before it; None when the account is too new to tell."""
     total: int
     """Bounces since it began."""
     peak: int
     """The highest `count` so far."""
     notified: datetime | None = None
     notified_count: int = 0
-    """The `count` that the user was last told."""
+    """The highest `count` that the user was told."""
     closed: datetime | None = None
     id: int = 0
     """0 until it is stored."""
+    began: datetime | None = None
+    """INTERNALDATE of its first bounce; after it was reopened, of the first one since."""
+    earlier: int = 0
+    """Bounces that it had before it was reopened; `total` includes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """What else is known, besides when bounces came.
+
+    `known_since`: from when on `times` holds every bounce of the account; None takes the first one's time, which makes
+    the watch slower to alarm until four weeks have passed. `diagnosis`: what the bounces themselves give evidence of.
+    """
+
+    known_since: datetime | None = None
+    diagnosis: Diagnosis = Diagnosis.BACKSCATTER
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What has become of the incident, and what is worth telling about it; no incident, nothing to tell."""
+
+    incident: Incident | None = None
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What one look is about: bounces up to and including `end`."""
+
+    times: Sequence[int]
+    now: datetime
+    end: int
+    known_since: int
+    policy: WatchPolicy
+    diagnosis: Diagnosis
+
+    @property
+    def moment(self) -> datetime:
+        return self.at(self.end)
+
+    def at(self, seconds: int) -> datetime:
+        return datetime.fromtimestamp(seconds, self.now.tzinfo)
+
+    def count(self, start: float, end: float | None = None) -> Count:
+        return count(self.times, start, self.end if end is None else end)
+
+    def usual(self, before: int) -> Usual:
+        return usual_at(self.times, before, self.known_since)
+
+    def beyond_threshold(self, start: int, end: int) -> bool:
+        return self.policy.threshold is not None and self.count(start, end).bounces >= self.policy.threshold
+
+
+def assess(
+    times: Sequence[int],
+    now: datetime,
+    policy: WatchPolicy,
+    open_incident: Incident | None = None,
+    last_incident: Incident | None = None,
+    background: Background | None = None,
+) -> Step:
+    """Say what has become of the incident at `now`, which is aware.
+
+    `times`: when bounces came whose original the user is not known to have sent: INTERNALDATE in seconds since 1970,
+    ascending, for the last `volume.HISTORY` at least. `last_incident`: the latest one; a wave that comes back within a
+    week is part of it. At most one incident is open, and asking twice gives nothing new the second time.
+    """
+    view = _view(times, now, policy, background or Background())
+    if open_incident is None:
+        return _look_out(view, last_incident)
+    ended = _look_for_end(view, open_incident)
+    if ended is None:
+        return _go_on(view, open_incident)
+    again = _look_out(view, ended.incident)
+    return again if again.incident else ended
+
+
+def _view(times: Sequence[int], now: datetime, policy: WatchPolicy, background: Background) -> _View:
+    seconds = math.floor(now.timestamp())
+    newest = bisect_right(times, seconds + CLOCK_SLACK.total_seconds())
+    end = max(seconds, times[newest - 1]) if newest else seconds
+    since = background.known_since
+    known_since = math.ceil(since.timestamp()) if since else times[0] if times else end
+    horizon = seconds - math.floor(HISTORY.total_seconds())
+    return _View(times, now, end, max(known_since, horizon), policy, background.diagnosis)
+
+
+def _look_out(view: _View, last: Incident | None) -> Step:
+    """Nothing is open: has something begun, or come back?"""
+    closed = math.floor(last.closed.timestamp()) if last and last.closed else None
+    # Closed in the future: by a clock that was fast. What came since can't be told, so everything counts.
+    after = closed if closed is not None and closed <= view.end else None
+    began = _beginning(view, after)
+    if began is None:
+        return Step()
+    usual = view.usual(began).per_day
+    new = Incident(view.diagnosis, view.moment, view.moment, 0, usual, 0, 0, view.moment, began=view.at(began))
+    if last is None or closed is None or view.end - closed > REOPENS.total_seconds():
+        opened = _measured(view, new)
+        return Step(replace(opened, notified_count=opened.count), (Notice.OPENED,))
+    joined = replace(new, opened=last.opened, id=last.id, peak=last.peak, earlier=last.total)
+    reopened = _measured(view, replace(joined, diagnosis=_worse(last.diagnosis, view.diagnosis)))
+    return Step(replace(reopened, notified_count=reopened.count), (Notice.REOPENED,))
+
+
+def _beginning(view: _View, after: int | None) -> int | None:
+    """Return when that began which is alarming now; None when nothing is."""
+    found = surge(view.times, view.end, view.known_since, after)
+    if found:
+        return found.began
+    day_ago = max(view.end - _DAY, after or 0)
+    blocked = view.diagnosis is Diagnosis.COMPROMISED and view.count(day_ago).bounces > 0
+    if blocked or view.beyond_threshold(day_ago, view.end):
+        return view.times[bisect_right(view.times, day_ago)]
+    return None
+
+
+def _measured(view: _View, incident: Incident) -> Incident:
+    counted = view.count(view.end - _DAY).bounces
+    seen = view.times[bisect_right(view.times, view.end) - 1]
+    return replace(
+        incident,
+        last_seen=view.at(seen),
+        count=counted,
+        total=incident.earlier + view.count(_began(incident) - 1).bounces,
+        peak=max(incident.peak, counted),
+    )
+
+
+def _began(incident: Incident) -> int:
+    return math.floor((incident.began or incident.opened).timestamp())
+
+
+def _worse(one: Diagnosis, other: Diagnosis) -> Diagnosis:
+    return max(one, other, key=list(Diagnosis).index)
+
+
+def _go_on(view: _View, before: Incident) -> Step:
+    """Say what is new about an incident that goes on."""
+    now = replace(_measured(view, before), diagnosis=_worse(before.diagnosis, view.diagnosis))
+    if now.diagnosis is not before.diagnosis or _escalates(view, now):
+        notice = Notice.ESCALATED
+    elif _needs_reminder(view, now):
+        notice = Notice.REMINDER
+    else:
+        return Step(now)
+    told = replace(now, notified=view.moment, notified_count=max(now.count, now.notified_count))
+    return Step(told, (notice,))
+
+
+def _escalates(view: _View, incident: Incident) -> bool:
+    grown = incident.count >= ESCALATION * max(incident.notified_count, 1)
+    return grown and not timedelta(0) <= view.moment - _notified(incident) < ESCALATION_PAUSE
+
+
+def _needs_reminder(view: _View, incident: Incident) -> bool:
+    notified = _notified(incident)
+    began = _began(incident)
+    pause = max(view.policy.renotify, min(notified - view.at(began), LONGEST_REMINDER))
+    if view.moment - notified < pause:
+        return False
+    since = max(math.floor(notified.timestamp()), view.end - _DAY)
+    if view.beyond_threshold(view.end - _DAY, view.end):
+        return True
+    return not view.usual(began).ordinary(view.count(since), (view.end - since) / _DAY)
+
+
+def _notified(incident: Incident) -> datetime:
+    return incident.notified or incident.opened
+
+
+def _look_for_end(view: _View, incident: Incident) -> Step | None:
+    """Look, every six hours since it began, whether it was over; the first time that it was is when it closed."""
+    began = _began(incident)
+    base = view.usual(began)
+    for end in _occasions(view, incident):
+        lull = _lull(view, began, end, base)
+        if lull:
+            return Step(_closed(view, incident, end, lull), (Notice.CLOSED,))
+        if end - began >= BASE_DAYS * _DAY and _lull(view, began, end, view.usual(end)):
+            settled = _closed(view, incident, end, 0)
+            return Step(replace(settled, usual=view.usual(end).per_day), (Notice.SETTLED,))
+    return None
+
+
+def _occasions(view: _View, incident: Incident) -> Iterator[int]:
+    """Yield the moments to look at: not the ones before the last notice, which have been looked at."""
+    began = _began(incident)
+    told = math.floor(_notified(incident).timestamp())
+    first = max(3, (told - began) // _STEP + 1)
+    yield from range(began + first * _STEP, view.end + 1, _STEP)
+
+
+def _lull(view: _View, began: int, end: int, base: Usual) -> int:
+    """Return for how long before `end` it has been quiet, in seconds; 0 when it is not over.
+
+    Over means: as usual for two times six hours, and for so long that a wave as it was would have shown itself. Two
+    days as usual are always the end.
+    """
+    halves = ((end - 2 * _STEP, end - _STEP), (end - _STEP, end))
+    if not all(base.ordinary(view.count(*half), _STEP / _DAY) for half in halves):
+        return 0
+    if view.beyond_threshold(end - _DAY, end):
+        return 0
+    for lull in _LULLS:
+        counted = view.count(end - lull, end)
+        quiet = base.ordinary(counted, lull / _DAY)
+        if quiet and (
+            lull == _LULLS[-1] or _unlike(view.count(began - 1, end - lull), end - lull - began, counted, lull)
+        ):
+            return lull
+    return 0
+
+
+def _unlike(wave: Count, seconds: int, lull: Count, lull_seconds: int) -> bool:
+    """Whether a wave of so much in so many seconds would hardly have left so little for as long as the lull."""
+    if seconds < _STEP:
+        return False
+    return 1 - Level(wave.spells, seconds / _DAY).chance(lull.spells + 1, lull_seconds / _DAY) < UNLIKE
+
+
+def _closed(view: _View, incident: Incident, end: int, lull: int) -> Incident:
+    """Close the incident at `end`; what came in the lull no longer belongs to it."""
+    began = _began(incident)
+    last = bisect_right(view.times, end - lull)
+    return replace(
+        incident,
+        last_seen=view.at(view.times[last - 1]),
+        count=view.count(end - _DAY, end).bounces,
+        total=incident.earlier + view.count(began - 1, end - lull).bounces,
+        closed=view.at(end),
+        notified=view.moment,
+    )
