@@ -142,8 +142,8 @@ _FIRST = (
         folder TEXT PRIMARY KEY, uidvalidity INTEGER NOT NULL, last_uid INTEGER NOT NULL) WITHOUT ROWID""",
     """CREATE TABLE incident (
         id INTEGER PRIMARY KEY, diagnosis TEXT NOT NULL, opened REAL NOT NULL, last_seen REAL NOT NULL,
-        count INTEGER NOT NULL, usual REAL NOT NULL, total INTEGER NOT NULL, peak INTEGER NOT NULL, notified REAL,
-        notified_count INTEGER NOT NULL, closed REAL)""",
+        count INTEGER NOT NULL, usual REAL, total INTEGER NOT NULL, peak INTEGER NOT NULL, notified REAL,
+        notified_count INTEGER NOT NULL, closed REAL, began REAL, earlier INTEGER NOT NULL)""",
     """CREATE TABLE outbox (
         id INTEGER PRIMARY KEY, channel TEXT NOT NULL, key TEXT NOT NULL, level TEXT NOT NULL,
         subject TEXT NOT NULL, body TEXT NOT NULL, due REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
@@ -861,12 +861,13 @@ _TRIM = (
 )
 
 _SELECT_INCIDENT = (
-    "SELECT diagnosis, opened, last_seen, count, usual, total, peak, notified, notified_count, closed, id FROM incident"
+    "SELECT diagnosis, opened, last_seen, count, usual, total, peak, notified, notified_count, closed, id, began,"
+    " earlier FROM incident"
 )
 _KEEP_INCIDENT = (
     "INSERT OR REPLACE INTO incident"
-    " (diagnosis, opened, last_seen, count, usual, total, peak, notified, notified_count, closed, id)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " (diagnosis, opened, last_seen, count, usual, total, peak, notified, notified_count, closed, id, began, earlier)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 
@@ -883,11 +884,13 @@ def _incident_row(incident: Incident) -> tuple[object, ...]:
         incident.notified_count,
         incident.closed and _moment(incident.closed),
         incident.id or None,
+        incident.began and _moment(incident.began),
+        incident.earlier,
     )
 
 
 def _incident(row: Row) -> Incident:
-    diagnosis, opened, last_seen, count, usual, total, peak, notified, notified_count, closed, id_ = row
+    diagnosis, opened, last_seen, count, usual, total, peak, notified, notified_count, closed, id_, began, earlier = row
     return Incident(
         Diagnosis(diagnosis),
         _aware(opened),
@@ -900,6 +903,8 @@ def _incident(row: Row) -> Incident:
         notified_count,
         _aware_or_none(closed),
         id_,
+        _aware_or_none(began),
+        earlier,
     )
 
 

@@ -50,7 +50,9 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 TARGET = FolderState("Bounces", uidvalidity=77, uidnext=500, exists=3)
 ALERT = Alert("backscatter 1", Level.WARNING, "Many bounces", "Somebody uses your address.\nYou can't stop it.")
-INCIDENT = Incident(Diagnosis.BACKSCATTER, NOON - HOUR, NOON, count=40, usual=0.3, total=40, peak=40)
+INCIDENT = Incident(
+    Diagnosis.BACKSCATTER, NOON - HOUR, NOON, count=40, usual=0.3, total=52, peak=40, began=NOON - 2 * HOUR, earlier=12
+)
 
 
 def fingerprint(number: int) -> Fingerprint:
