@@ -1,0 +1,314 @@
+"""Puts the parts together: the only room that knows them all. One function for each thing that a user can ask for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bouncefiler import config
+from bouncefiler.backscatter import advice, incident, volume
+from bouncefiler.edge import alerts, credentials, imap, systemd
+from bouncefiler.edge.store import Store, open_for_reading, open_store
+from bouncefiler.errors import ConfigError, LoginRefused
+from bouncefiler.filing.plan import Plan
+from bouncefiler.recognition import classify, lean, rulebook
+from bouncefiler.recognition.rulebook import Rulebook
+from bouncefiler.recognition.verdict import Verdict
+from bouncefiler.settings import Account, KeyringEntry, Settings
+from bouncefiler.sweep import Brake, Recogniser, Report, Scope, Task, Watcher, clean, pages
+
+MAX_REFUSALS = 2
+"""A refused password is tried no more than this often: servers lock accounts, or ban the address, after a few more."""
+
+if TYPE_CHECKING:
+    from bouncefiler.service import Tick
+
+log = logging.getLogger("bouncefiler")
+
+
+# --- settings
+
+
+def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """Read the configuration. Raises ConfigError."""
+    return config.load(path, environ)
+
+
+def load_settings_if_any(path: Path | None, environ: Mapping[str, str]) -> Settings | None:
+    """Read the configuration, if there is one; one that is named must be there. Raises ConfigError."""
+    if path is None and not any(place.exists() for place in config.candidates(environ)):
+        return None
+    return config.load(path, environ)
+
+
+def accounts(settings: Settings, names: Iterable[str]) -> Sequence[Account]:
+    """Return the accounts of these names, all when none is named. Raises ConfigError for a name that there is not."""
+    return [account(settings, name) for name in names] or list(settings.accounts.values())
+
+
+def account(settings: Settings, name: str) -> Account:
+    """Return the account of this name. Raises ConfigError when there is none."""
+    if name not in settings.accounts:
+        known = ", ".join(settings.accounts)
+        raise ConfigError(f"{settings.path}: there is no [accounts.{name}]; there is: {known}")
+    return settings.accounts[name]
+
+
+def language(settings: Settings | None, environ: Mapping[str, str]) -> str:
+    """Return the language to write in: the configured one, else the locale's (POSIX, 8.2), such as "pt_BR"."""
+    if settings and settings.language:
+        return settings.language
+    return next((environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if environ.get(name)), "en")
+
+
+# --- recognition
+
+
+def recogniser(rules: Rulebook) -> Recogniser:
+    """Bind the rules to the two questions of a sweep."""
+    return Recogniser(lean.suspect, lambda raw, cut: classify.examine(raw, cut, rules))
+
+
+def explain(raw: bytes, rules: Rulebook) -> tuple[Verdict, str]:
+    """Say what this message is, and give its decoded Subject."""
+    return classify.examine(raw, False, rules)  # noqa: FBT003 - the protocol's shape: it is whole
+
+
+def rules_of(settings: Settings | None, account: str | None = None) -> Rulebook:
+    """Return our own rules and, before them, the user's that hold for this account (all of them, when None)."""
+    return rulebook.load(settings.rules_for(account) if settings else ())
+
+
+def preview(account: Account, settings: Settings, scope: Scope, environ: Mapping[str, str]) -> Iterator[Plan]:
+    """Yield what `clean` would do, page by page. Nothing in here could move mail or write state."""
+    ledger = open_for_reading(_state_file(account, settings))
+    task = _task(account, settings, scope)
+    with imap.open_reader(account.server, _password(account, settings, environ)) as reader:
+        yield from pages(reader, ledger, task)
+
+
+def folders(account: Account, settings: Settings, environ: Mapping[str, str]) -> tuple[imap.FolderInfo, ...]:
+    """List the account's folders, by the names that the configuration takes."""
+    with imap.open_reader(account.server, _password(account, settings, environ)) as reader:
+        return reader.folders()
+
+
+def keeps_password(account: Account) -> bool:
+    """Whether the password of this account is ours to keep."""
+    return isinstance(account.credential, KeyringEntry)
+
+
+def check_login(account: Account, settings: Settings, environ: Mapping[str, str]) -> None:
+    """Log in with the configured password, and out again. Raises what that raises."""
+    _try(account, settings, _password(account, settings, environ))
+
+
+def log_in_and_remember(account: Account, settings: Settings, password: str) -> None:
+    """Log in with this password, and keep it if the server takes it. Raises CredentialError, AccountError."""
+    _try(account, settings, password)
+    credentials.remember(account.credential, account.name, account.server.user, password)
+
+
+def _try(account: Account, settings: Settings, password: str) -> None:
+    with imap.open_reader(account.server, password):
+        pass
+    if _state_file(account, settings).exists():
+        with open_store(_state_file(account, settings), holder="bouncefiler login") as store:
+            store.login_accepted()
+
+
+def take_desk(account: Account, settings: Settings, environ: Mapping[str, str], holder: str) -> Desk:
+    """Take hold of the account's state, so that no other bouncefiler works on it. Raises StoreBusy, StoreBroken."""
+    return Desk(account, settings, environ, open_store(_state_file(account, settings), holder=holder))
+
+
+@contextmanager
+def at_work(account: Account, settings: Settings, environ: Mapping[str, str], holder: str) -> Iterator[Desk]:
+    """Take the desk for as long as the context lasts. Raises StoreBusy, StoreBroken."""
+    desk = take_desk(account, settings, environ, holder)
+    try:
+        yield desk
+    finally:
+        desk.leave()
+
+
+@dataclass(slots=True)
+class Desk:
+    """Where one account is worked on: its state, and one connection that is kept as long as it lives."""
+
+    account: Account
+    settings: Settings
+    environ: Mapping[str, str]
+    store: Store
+    connection: imap.ImapAccount | None = field(default=None, init=False)
+    raised: tuple[advice.Alert, ...] = field(default=(), init=False)
+    """The alerts that the last sweep gave rise to."""
+
+    def sweep(self, scope: Scope, watcher: Watcher, command: str) -> Report:
+        """Look through the account, file what is to be filed, then say what there is to say about the volume."""
+        self.raised = ()
+        self.store.begin_run(command, _now())
+        report = Report()
+        try:
+            with self._connected() as connection:
+                report = clean(connection, self.store, _task(self.account, self.settings, scope), watcher)
+        finally:
+            self.store.end_run(_now(), report)
+        self._watch(_now())
+        self.store.tidy(_now())
+        return report
+
+    def deliver(self) -> None:
+        """Deliver the alerts that are due. A channel that fails is tried again at a later call; nothing is raised."""
+        channels = {"log": alerts.to_log, "inbox": self._to_inbox}
+        alerts.deliver(self.store, channels, _now())
+
+    def leave(self) -> None:
+        """Log out and let go of the state."""
+        self.hang_up()
+        self.store.close()
+
+    def hang_up(self) -> None:
+        """Log out, if logged in."""
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+    @contextmanager
+    def _connected(self) -> Iterator[imap.ImapAccount]:
+        if self.connection is None:
+            self.connection = self._log_in()
+        try:
+            yield self.connection
+        except BaseException:
+            # Whatever went wrong, what is still on its way over this connection can't be trusted any more.
+            self.hang_up()
+            raise
+
+    def _log_in(self) -> imap.ImapAccount:
+        server = self.account.server
+        password = _password(self.account, self.settings, self.environ)
+        key = self.store.key_for(f"{server.host}\0{server.user}\0{password}")
+        if self.store.refusals(key) >= MAX_REFUSALS:
+            raise LoginRefused(
+                f"{server.host} has refused this password of {server.user} {MAX_REFUSALS} times, so it is not tried "
+                f"again: the account could be locked. Set a new one (`bouncefiler login {self.account.name}`)"
+            )
+        try:
+            connection = imap.open_account(server, password)
+        except LoginRefused:
+            self.store.login_refused(key, _now())
+            raise
+        self.store.login_accepted()
+        return connection
+
+    def _watch(self, now: datetime) -> None:
+        step = incident.assess(
+            self.store.history(now - volume.HISTORY),
+            now,
+            self.account.watch,
+            self.store.incident(),
+            self.store.last_incident(),
+        )
+        if step.incident is not None:
+            reader = advice.Reader(
+                self.account.server.user,
+                self.account.filing.bounce_folder,
+                self.account.language or language(self.settings, self.environ),
+            )
+            self.raised = tuple(advice.write(notice, step.incident, reader) for notice in step.notices)
+            due = [(channel, alert) for alert in self.raised for channel in self.account.alert_channels]
+            self.store.record(step.incident, due, now)
+
+    def _to_inbox(self, alert: advice.Alert) -> None:
+        message = alerts.as_message(alert, self.account.server.user, _now())
+        with self._connected() as connection:
+            connection.append("INBOX", message, when=_now())
+
+
+# --- the service
+
+
+def serve(path: Path | None, environ: Mapping[str, str]) -> int:
+    """Work on all accounts until told to stop, and return the exit status. Raises ConfigError at the start only."""
+    from bouncefiler import service  # noqa: PLC0415 - only the service needs its clock, and that takes long to load
+
+    def load() -> list[service.Job]:
+        settings = load_settings(path, environ)
+        return [_job(account, settings, environ) for account in settings.accounts.values()]
+
+    def _job(account: Account, settings: Settings, environ: Mapping[str, str]) -> service.Job:
+        shift = _Shift(account, settings, environ)
+        return service.Job(account.name, account.poll_interval, shift.work, shift.end)
+
+    return service.run_service(load, notify=systemd.notify, watchdog_interval=systemd.watchdog_interval(environ))
+
+
+@dataclass(slots=True)
+class _Shift:
+    """The service's work on one account: the desk is taken at the first run and kept until the end."""
+
+    account: Account
+    settings: Settings
+    environ: Mapping[str, str]
+    desk: Desk | None = None
+
+    def work(self, tick: Tick) -> None:
+        if self.desk is None:
+            self.desk = take_desk(self.account, self.settings, self.environ, "bouncefiler run")
+        report = self.desk.sweep(Scope(self.account.folders), _Onlooker(tick, brake()), "run")
+        if report.moved or report.settled:
+            log.info("%s: filed %d of %d new messages", self.account.name, report.moved, report.scanned)
+        self.desk.deliver()
+
+    def end(self) -> None:
+        if self.desk is not None:
+            self.desk.leave()
+            self.desk = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Onlooker:
+    """Tells the clock that the work goes on."""
+
+    tick: Tick
+    brake: Brake
+
+    def check(self, plan: Plan) -> None:
+        self.brake.check(plan)
+
+    def done(self, _plan: Plan, _report: Report) -> None:
+        self.tick.progress()
+
+    def stopping(self) -> bool:
+        return self.tick.stopping()
+
+
+def brake() -> Brake:
+    """Return what stops a run in which the user's own rules would move very much."""
+    return Brake()
+
+
+# --- what the functions above are made of
+
+
+def _task(account: Account, settings: Settings, scope: Scope) -> Task:
+    return Task(scope, recogniser(rules_of(settings, account.name)), account.filing)
+
+
+def _password(account: Account, settings: Settings, environ: Mapping[str, str]) -> str:
+    hidden = settings.secret_variables
+    return credentials.password(account.credential, account.name, account.server.user, environ, hidden=hidden)
+
+
+def _state_file(account: Account, settings: Settings) -> Path:
+    return settings.state_dir / f"{account.name}.sqlite3"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
