@@ -1,0 +1,376 @@
+"""The commands: parse the arguments, call one thing in `app`, print what comes back. Only here is printed or exited."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bouncefiler import __version__, render
+from bouncefiler.errors import BouncefilerError
+from bouncefiler.sweep import Scope
+
+if TYPE_CHECKING:
+    from bouncefiler.backscatter.advice import Alert
+    from bouncefiler.filing.plan import Plan
+    from bouncefiler.settings import Account, Settings
+    from bouncefiler.sweep import Brake, Report
+
+MAX_MAIL = 64 * 1024 * 1024
+"""`explain` reads no more than this of a file."""
+
+EXIT_CODES = """\b
+Exit codes:
+  0   done
+  1   explain: a file could not be read
+  2   the command line is wrong
+  69  the server can't be reached          try again later
+  73  no room, or a folder can't be made
+  74  the state file is damaged or can't be written
+  75  busy, throttled, or stopped to ask   try again later
+  76  the certificate isn't trusted, or the server can't move mail safely
+  77  the password was refused
+  78  the configuration or the password's source is wrong
+"""
+
+
+class Commands(click.Group):
+    """Turns our errors into one line and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except BouncefilerError as exc:
+            _complain(str(exc))
+            ctx.exit(exc.exit_code)
+
+
+@click.group(cls=Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="bouncefiler")
+@click.option(
+    "--config",
+    "-c",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The configuration file. [default: ~/.config/bouncefiler/config.toml, then /etc/bouncefiler/config.toml]",
+)
+@click.pass_context
+def main(ctx: click.Context, config: Path | None) -> None:
+    """Find delivery failures in your mailbox, file them, and hear about it when somebody abuses your address.
+
+    \b
+    A first time:
+      bouncefiler login home     ask for the password of [accounts.home] and keep it in your keyring
+      bouncefiler preview        show what would be filed, and why; changes nothing
+      bouncefiler clean          do it
+      bouncefiler run            go on doing it, as a service
+
+    Nothing is ever deleted: messages are moved to a folder of yours, unread ones stay unread.
+    """  # noqa: D301 - \b is click's mark for a paragraph that is not to be reflowed
+    ctx.obj = config
+
+
+def _account_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--account", "-a", "names", multiple=True, metavar="NAME", help="Only this account; can be repeated."
+    )(command)
+
+
+def _moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> datetime | None:
+    if value is None:
+        return None
+    if value[:-1].isdecimal() and len(value) < 8 and value[-1] in "hdw":
+        unit = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}[value[-1]]
+        return datetime.now(UTC) - int(value[:-1]) * unit
+    try:
+        return datetime.fromisoformat(value).astimezone()
+    except ValueError:
+        raise click.BadParameter("expected a date such as 2026-03-01, or a span such as 30d or 12h") from None
+
+
+def _scope_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object a line."),
+        click.option("--all-rows", is_flag=True, help="List each message, however many there are."),
+        click.option("--all", "everything", is_flag=True, help="Also mail that was looked at before."),
+        click.option("--folder", "-f", "folders", multiple=True, metavar="FOLDER", help="Instead of those configured."),
+        click.option(
+            "--since", callback=_moment, metavar="WHEN", help="Mail that came since 2026-03-01, or since 30d."
+        ),
+        _account_option,
+    ):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What the options of `preview` and `clean` ask for."""
+
+    names: tuple[str, ...]
+    folders: tuple[str, ...]
+    since: datetime | None
+    everything: bool
+    all_rows: bool
+    as_json: bool
+
+    def scope(self, account: Account) -> Scope:
+        return Scope(self.folders or account.folders, self.since, self.everything)
+
+
+@main.command(short_help="Show what would be filed, and why.")
+@_scope_options
+@click.pass_obj
+def preview(config: Path | None, /, **options: Any) -> None:
+    """Show what would be filed, and why. Changes nothing: not a message, not a flag, not a file."""
+    from bouncefiler import app  # noqa: PLC0415 - here and below: --help must not load the program
+
+    wanted = _Wanted(**options)
+    settings = app.load_settings(config, os.environ)
+
+    def one(account: Account) -> None:
+        page = _Page(account, settings, wanted)
+        with page.progress() as watch:
+            for plan in app.preview(account, settings, wanted.scope(account), os.environ):
+                watch.check(plan)
+        page.show_preview()
+
+    _for_each(settings, wanted.names, one)
+
+
+@main.command(short_help="File the bounces.")
+@_scope_options
+@click.option("--yes", is_flag=True, help="Also when your own rules move very much.")
+@click.pass_obj
+def clean(config: Path | None, /, *, yes: bool, **options: Any) -> None:
+    """File the bounces: do exactly what `preview` shows. Press Ctrl-C to stop after the messages in hand."""
+    from bouncefiler import app  # noqa: PLC0415
+
+    wanted = _Wanted(**options)
+    settings = app.load_settings(config, os.environ)
+
+    def one(account: Account) -> None:
+        page = _Page(account, settings, wanted)
+        with app.at_work(account, settings, os.environ, "bouncefiler clean") as desk:
+            with page.progress(brake=None if yes else app.brake()) as watch:
+                report = desk.sweep(wanted.scope(account), watch, "clean")
+            page.show_report(report)
+            desk.deliver()
+            for alert in desk.raised:
+                page.show_alert(alert)
+
+    with _stop_signals():
+        _for_each(settings, wanted.names, one)
+
+
+@main.command(short_help="Watch all accounts, as a service.")
+@click.pass_obj
+def run(config: Path | None) -> None:
+    """Watch all accounts until told to stop: file new bounces, raise alerts. Made for systemd; see docs/service.md.
+
+    SIGTERM ends it after the messages in hand, SIGHUP reads the configuration again.
+    """
+    from bouncefiler import app  # noqa: PLC0415
+
+    sys.exit(app.serve(config, os.environ))
+
+
+@main.command(short_help="Keep the password of an account in your keyring.")
+@click.argument("account")
+@click.pass_obj
+def login(config: Path | None, account: str) -> None:
+    """Ask for the password of ACCOUNT, try it, and keep it in your keyring."""
+    from bouncefiler import app  # noqa: PLC0415
+
+    settings = app.load_settings(config, os.environ)
+    chosen = app.account(settings, account)
+    if not app.keeps_password(chosen):
+        app.check_login(chosen, settings, os.environ)
+        click.echo(f"{account}: the configured password works. It is not in the keyring, so there is nothing to keep.")
+        return
+    password = click.prompt(
+        f"Password of {_clean(chosen.server.user)} at {_clean(chosen.server.host)}", hide_input=True
+    )
+    app.log_in_and_remember(chosen, settings, password)
+    click.echo(f"{account}: the password works, and is now in your keyring. Next: bouncefiler preview -a {account}")
+
+
+@main.command(short_help="List the folders of an account.")
+@_account_option
+@click.pass_obj
+def folders(config: Path | None, names: tuple[str, ...]) -> None:
+    """List the folders of an account, as the configuration names them."""
+    from bouncefiler import app  # noqa: PLC0415
+
+    settings = app.load_settings(config, os.environ)
+
+    def one(account: Account) -> None:
+        for folder in app.folders(account, settings, os.environ):
+            click.echo(_clean(f"{folder.name}  {' '.join(folder.flags)}".rstrip()))
+
+    _for_each(settings, names, one)
+
+
+@main.command(short_help="Say what a mail is, and how that is known.")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object a line.")
+@click.pass_obj
+def explain(config: Path | None, files: tuple[Path, ...], *, as_json: bool) -> None:
+    """Say what each mail in FILES (or on standard input) is, and by which evidence. Needs no account.
+
+    Your own rules take part when there is a configuration.
+    """
+    from bouncefiler import app  # noqa: PLC0415
+
+    settings = app.load_settings_if_any(config, os.environ)
+    rules = app.rules_of(settings)
+    words = render.Words(rules, app.language(settings, os.environ))
+    look = render.Look.of(sys.stdout, os.environ)
+    unread = 0
+    for name, raw in _mails(files):
+        if raw is None:
+            unread += 1
+            continue
+        verdict, _ = app.explain(raw, rules)
+        if as_json:
+            click.echo(render.to_json(render.explain_json(name, verdict, words)))
+        else:
+            click.echo(render.lay_out(render.explain(name, verdict, words), look), nl=False)
+    if unread:
+        sys.exit(1)
+
+
+def _mails(files: Sequence[Path]) -> Iterator[tuple[str, bytes | None]]:
+    if not files and sys.stdin.isatty():
+        click.echo("Paste a mail with all its headers, then press Ctrl-D.", err=True)
+    for path in files or (Path("-"),):
+        try:
+            yield ("-", sys.stdin.buffer.read(MAX_MAIL)) if str(path) == "-" else (path.stem, _read(path))
+        except OSError as exc:
+            _complain(f"{path}: {exc.strerror}")
+            yield path.stem, None
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_MAIL)
+
+
+def _for_each(settings: Settings, names: Iterable[str], do: Callable[[Account], None]) -> None:
+    """Do it for each account; one account's trouble does not keep the others from their turn."""
+    from bouncefiler import app  # noqa: PLC0415
+
+    worst = 0
+    for account in app.accounts(settings, names):
+        if _stop.is_set():
+            break
+        try:
+            do(account)
+        except BouncefilerError as exc:
+            _complain(f"{account.name}: {exc}")
+            worst = worst or exc.exit_code
+    if worst:
+        sys.exit(worst)
+
+
+class _Page:
+    """What is shown of one account."""
+
+    def __init__(self, account: Account, settings: Settings, wanted: _Wanted) -> None:
+        from bouncefiler import app  # noqa: PLC0415
+
+        self.account, self.wanted = account, wanted
+        words = render.Words(app.rules_of(settings, account.name), app.language(settings, os.environ))
+        self.overview = render.Overview(words)
+        self.look = render.Look.of(sys.stdout, os.environ)
+
+    @contextmanager
+    def progress(self, brake: Brake | None = None) -> Iterator[_Watch]:
+        with render.progress(sys.stderr, render.Look.of(sys.stderr, os.environ)) as move:
+            yield _Watch(self, move, brake)
+
+    def add(self, plan: Plan) -> None:
+        self.overview.add(plan)
+        if self.wanted.as_json:
+            for record in render.plan_json(self.account.name, plan):
+                click.echo(render.to_json(record))
+
+    def show_preview(self) -> None:
+        self._show(
+            lambda: render.preview(self.overview, every=self.wanted.all_rows),
+            lambda: render.preview_json(self.account.name, self.overview),
+        )
+
+    def show_report(self, report: Report) -> None:
+        self._show(
+            lambda: render.cleaned(self.overview, report, every=self.wanted.all_rows),
+            lambda: render.report_json(self.account.name, report),
+        )
+
+    def show_alert(self, alert: Alert) -> None:
+        self._show(lambda: render.alert(alert), lambda: render.alert_json(alert))
+
+    def _show(self, document: Callable[[], render.Document], record: Callable[[], render.Json]) -> None:
+        if self.wanted.as_json:
+            click.echo(render.to_json(record()))
+        else:
+            click.echo(render.lay_out(document(), self.look), nl=False)
+
+
+@dataclass(slots=True)
+class _Watch:
+    """Looks on while an account is swept: keeps what is shown, moves the progress bar, holds the brake."""
+
+    page: _Page
+    move_bar: Callable[[float, str], None]
+    brake: Brake | None
+
+    def check(self, plan: Plan) -> None:
+        if self.brake:
+            self.brake.check(plan)
+        self.page.add(plan)
+        self.move_bar(plan.done, f"{self.page.account.name}: {self.page.overview.scanned:,} messages read")
+
+    def done(self, plan: Plan, report: Report) -> None:
+        """Nothing to add: the overview shows the plan, the report what came of all."""
+
+    def stopping(self) -> bool:
+        return _stop.is_set()
+
+
+_stop = threading.Event()
+
+
+@contextmanager
+def _stop_signals() -> Iterator[None]:
+    """Let a first Ctrl-C or SIGTERM end the work after the batch in hand, and a second one at once."""
+
+    def note(signum: int, _frame: object) -> None:
+        if _stop.is_set():
+            signal.default_int_handler(signum, None)
+        _stop.set()
+        click.echo("Stopping after the messages in hand; press Ctrl-C again to stop at once.", err=True)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _complain(message: str) -> None:
+    click.echo(f"bouncefiler: {render.clean_lines(message)}", err=True)
+
+
+def _clean(text: str, width: int = 200) -> str:
+    return render.clean_text(text, width)
