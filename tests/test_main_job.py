@@ -1,0 +1,302 @@
+"""The commands as a user runs them, on a real server: preview, clean, kill, clean again, and all that can go wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from tests import dovecot
+from tests.dovecot import Dovecot, Mail, Snapshot, Variant
+
+pytestmark = pytest.mark.dovecot
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SAMPLES = Path(__file__).parent / "mail"
+
+
+@dataclass(frozen=True)
+class User:
+    """Somebody with an account and a configuration."""
+
+    server: Dovecot
+    name: str
+    home: Path
+
+    def configure(self, more: str = "", top: str = "", **changes: str | int) -> None:
+        values: dict[str, str | int] = {"host": "127.0.0.1", "port": self.server.port, "user": self.name}
+        values |= {"security": "plain"} | changes
+        lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
+        source = 'password_from = { environment = "TEST_PASSWORD" }\n'
+        state = f"state_dir = {json.dumps(str(self.home / 'state'))}\n"
+        (self.home / "config.toml").write_text(f"{state}{top}[accounts.home]\n{lines}{source}{more}", encoding="utf-8")
+
+    def start(self, *arguments: str, password: str = dovecot.PASSWORD) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "bouncefiler", "--config", str(self.home / "config.toml"), *arguments]
+        environ = {**os.environ, "TEST_PASSWORD": password, "LANG": "C.UTF-8"}
+        return subprocess.Popen(command, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def run(self, *arguments: str, password: str = dovecot.PASSWORD) -> subprocess.CompletedProcess[str]:
+        process = self.start(*arguments, password=password)
+        out, err = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def records(self, *arguments: str) -> list[dict[str, object]]:
+        done = self.run(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def snapshot(self) -> Snapshot:
+        return self.server.mailbox(self.name).snapshot()
+
+    def fill(self, mails: list[Mail]) -> None:
+        self.server.mailbox(self.name).store(mails)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Dovecot]:
+    with dovecot.running() as running:
+        yield running
+
+
+@pytest.fixture
+def user(server: Dovecot, tmp_path: Path) -> User:
+    made = User(server, server.new_user(), tmp_path)
+    made.configure()
+    return made
+
+
+def bounces() -> list[bytes]:
+    """Our own sample bounces, of many makes."""
+    names = ("postfix", "exim", "qmail", "sendmail", "exchange", "gmail")
+    return [path.read_bytes() for name in names for path in sorted((SAMPLES / name).glob("*.eml"))]
+
+
+def others() -> list[bytes]:
+    folders = ("ordinary", "lookalikes", "imitations")
+    return [path.read_bytes() for name in folders for path in sorted((SAMPLES / name).glob("*.eml"))]
+
+
+def mailbox(size: int, every: int) -> list[Mail]:
+    """Mail of which each `every`-th is a bounce; no two have the same header block."""
+    kinds = (others(), bounces())
+    mails = []
+    for number in range(size):
+        choice = kinds[number % every == 0]
+        raw = f"Received: from a.example by b.example with ESMTP id {number}; Sun, 1 Mar 2026 12:00:00 +0000\n".encode()
+        body = choice[number // every % len(choice)]
+        flags = ((), ("\\Seen",), ("\\Flagged", "\\Seen"))[number % 3]
+        mails.append(Mail(raw + _without_envelope(body), NOON - timedelta(minutes=size - number), flags))
+    return mails
+
+
+def _without_envelope(raw: bytes) -> bytes:
+    return raw.partition(b"\n")[2] if raw.startswith(b"From ") else raw
+
+
+def identities(snapshot: Snapshot) -> Counter[tuple[str, str, frozenset[str]]]:
+    r"""What must never change: each message's bytes, INTERNALDATE and flags (\Recent is the session's)."""
+    return Counter(
+        (held.sha256, held.received_at, held.flags - {"\\Recent"}) for folder in snapshot.values() for held in folder
+    )
+
+
+def test_clean_moves_what_preview_lists_and_a_second_one_nothing(user: User) -> None:
+    """Ten thousand messages with five hundred bounces: what was announced is done, and nothing else."""
+    user.fill(mailbox(10_000, 20))
+    before = user.snapshot()
+
+    previewed = [record for record in user.records("preview") if record["what"] == "move"]
+    assert identities(user.snapshot()) == identities(before)
+    assert not (user.home / "state").exists(), "preview wrote something"
+    cleaned = [record for record in user.records("clean") if record["what"] == "move"]
+    after = user.snapshot()
+
+    assert len(previewed) == 500
+    assert cleaned == previewed
+    assert len(after["Bounces"]) == 500
+    assert {record["uid"] for record in previewed} == {h.uid for h in before["INBOX"]} - {h.uid for h in after["INBOX"]}
+    assert identities(after) == identities(before)
+    (summary,) = [record for record in user.records("clean") if record["what"] == "report"]
+    assert (summary["scanned"], summary["moved"]) == (0, 0)
+    assert identities(user.snapshot()) == identities(before)
+
+
+@pytest.mark.parametrize("wait", [0.4, 0.6, 0.8])
+def test_killed_in_the_middle_and_run_again_the_end_is_the_same(user: User, wait: float) -> None:
+    """`kill -9` at some moment of a clean: nothing is lost or doubled then, and the next run finishes the work."""
+    user.fill(mailbox(4_000, 4))
+    before = user.snapshot()
+
+    process = user.start("clean")
+    time.sleep(wait)
+    process.kill()
+    process.communicate()
+    assert identities(user.snapshot()) == identities(before)
+    assert user.run("clean").returncode == 0
+
+    after = user.snapshot()
+    assert identities(after) == identities(before)
+    assert len(after["Bounces"]) == 1_000
+    assert user.records("clean")[-1]["moved"] == 0
+
+
+def test_a_stop_signal_ends_after_the_messages_in_hand(user: User) -> None:
+    user.fill(mailbox(4_000, 4))
+    before = user.snapshot()
+
+    process = user.start("clean")
+    time.sleep(0.7)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+
+    assert process.returncode == 0
+    assert identities(user.snapshot()) == identities(before)
+    user.run("clean")
+    assert len(user.snapshot()["Bounces"]) == 1_000
+
+
+def test_a_second_bouncefiler_says_who_is_at_work_and_does_nothing(user: User) -> None:
+    user.fill(mailbox(40, 4))
+    process = user.start("run")
+    try:
+        _await(lambda: "Bounces" in user.snapshot() and len(user.snapshot()["Bounces"]) == 10)
+        done = user.run("clean")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+
+    assert done.returncode == 75
+    assert f"{process.pid}" in done.stderr
+    assert process.returncode == 0
+
+
+def test_the_service_files_what_arrives_and_ends_on_request(user: User) -> None:
+    user.configure(poll_interval="30s")
+    user.fill(mailbox(8, 4))
+    process = user.start("run")
+    try:
+        _await(lambda: len(user.snapshot().get("Bounces", ())) == 2)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 0, err
+
+
+def _await(condition: object, seconds: float = 30.0) -> None:
+    assert callable(condition)
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.1)
+
+
+class TestTrouble:
+    """Each trouble is one line with the next step, and its own exit code; nothing is moved."""
+
+    def check(self, user: User, code: int, *words: str, password: str = dovecot.PASSWORD) -> None:
+        before = user.snapshot() if code != 69 else None
+        done = user.run("clean", password=password)
+
+        assert done.returncode == code, done.stderr
+        first, *_ = done.stderr.splitlines()
+        for word in words:
+            assert word in done.stderr, done.stderr
+        assert first.startswith("bouncefiler: ")
+        assert "Traceback" not in done.stderr
+        if before is not None:
+            assert identities(user.snapshot()) == identities(before)
+
+    def test_a_wrong_password(self, user: User) -> None:
+        user.fill(mailbox(8, 4))
+
+        self.check(user, 77, "127.0.0.1", "password", password="not this one")
+
+    def test_a_wrong_password_is_not_tried_a_third_time(self, user: User) -> None:
+        for _ in range(2):
+            assert user.run("clean", password="not this one").returncode == 77
+        tried = user.server.log().count(user.name)
+
+        done = user.run("clean", password="not this one")
+
+        assert done.returncode == 77
+        assert "not tried again" in done.stderr
+        assert user.server.log().count(user.name) == tried
+        assert user.run("clean").returncode == 0, "another password is another matter"
+
+    def test_a_host_that_is_not_there(self, user: User) -> None:
+        user.configure(port=1)
+
+        self.check(user, 69, "127.0.0.1")
+
+    def test_a_certificate_that_nobody_signed(self, user: User) -> None:
+        user.fill(mailbox(8, 4))
+        user.configure(port=user.server.tls_port, security="tls")
+
+        self.check(user, 76, "ca_file", "fingerprint")
+
+    def test_a_password_in_the_configuration(self, user: User) -> None:
+        user.configure('password = "secret word"\n')
+
+        done = user.run("clean")
+
+        assert done.returncode == 78
+        assert "secret word" not in done.stderr + done.stdout
+
+    def test_a_folder_that_the_server_will_not_make(self, tmp_path: Path) -> None:
+        with dovecot.running(Variant(acl=True)) as server:
+            user = User(server, server.new_user(), tmp_path)
+            user.configure(bounce_folder="Shared/Bounces")
+            user.fill(mailbox(8, 4))
+            server.mailbox(user.name).grant("Shared", "lr")
+
+            self.check(user, 73, "Shared/Bounces")
+
+    def test_a_full_account(self, tmp_path: Path) -> None:
+        with dovecot.running(Variant(quota_messages=8, move=False)) as server:
+            user = User(server, server.new_user(), tmp_path)
+            user.configure()
+            user.fill(mailbox(8, 4))
+
+            self.check(user, 73, "room")
+
+    def test_a_server_without_any_safe_way_to_move(self, tmp_path: Path) -> None:
+        with dovecot.running(Variant(uidplus=False, move=False)) as server:
+            user = User(server, server.new_user(), tmp_path)
+            user.configure()
+            user.fill(mailbox(8, 4))
+
+            self.check(user, 76, "UIDPLUS")
+
+
+def test_a_wave_of_bounces_raises_one_alert_in_the_inbox(user: User) -> None:
+    now = datetime.now(UTC)
+    mails = [Mail(mail.raw, now - timedelta(minutes=n % 300)) for n, mail in enumerate(mailbox(120, 1))]
+    user.fill(mails)
+
+    user.run("clean")
+    user.run("clean")
+
+    alerts = [held for held in user.snapshot()["INBOX"] if "\\Seen" not in held.flags]
+    inbox = user.snapshot()["INBOX"]
+    assert len(inbox) == 1
+    assert len(alerts) == 1
+
+
+def test_old_bounces_raise_no_alert(user: User) -> None:
+    user.fill(mailbox(120, 1))
+
+    user.run("clean")
+
+    assert user.snapshot()["INBOX"] == ()
