@@ -59,10 +59,10 @@ def _explanation(notice: Notice, diagnosis: Diagnosis, words: Mapping[str, Any])
     if notice in (Notice.CLOSED, Notice.SETTLED):
         return (words["closing"]["last"],)
     advice = words["advice"]
+    steps: tuple[str, ...]
     match diagnosis:
         case Diagnosis.BACKSCATTER:
-            hacked = advice["hacked_if"].strip("\n") + advice["hacked"]
-            steps = (advice["forged"], hacked)
+            steps = (advice["forged"], advice["hacked_if"].strip("\n") + advice["hacked"])
         case Diagnosis.COMPROMISED:
             steps = (advice["hacked"],)
         case Diagnosis.OWN_MAILING:
