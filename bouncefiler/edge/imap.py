@@ -47,10 +47,10 @@ WINDOW = 10_000
 """Messages in one scan command."""
 
 READ_AT_ONCE = 200
-"""Messages in one command that reads their first octets."""
+"""Messages in one command that reads their header blocks or first octets."""
 
-HEADERS_AT_ONCE = 1_000
-"""Messages in one command that reads whole header blocks."""
+OCTETS_AT_ONCE = 8 * 1024 * 1024
+"""Octets of messages in one command: the answers to two of them may be held."""
 
 REMOVE_AT_ONCE = 500
 """Messages in one command that removes copied originals."""
@@ -114,7 +114,10 @@ class _Transport(imaplib.IMAP4):
 
     def open(self, host: str = "", port: int = 143, timeout: float | None = None) -> None:  # noqa: ARG002 - imaplib's
         self.host, self.port = host, port
-        sock = self._dial(self._server)
+        try:
+            sock = self._dial(self._server)
+        except UnicodeError as exc:
+            raise Unreachable(f"{host!r} is no host name: check `host`") from exc
         try:
             self._take(self._secure(sock) if self._server.security is Security.TLS else sock)
         except BaseException:
@@ -287,8 +290,8 @@ def _authenticate(client: _Client, server: Server, password: str) -> None:
     offered = set(transport.capabilities)
     if "LOGINDISABLED" in offered and "AUTH=PLAIN" not in offered:
         raise _no_password_wanted(server, offered)
-    if "\0" in password or "\0" in server.user:
-        raise LoginRefused(f"the user name or password for {server.host} contains a NUL, which IMAP cannot send")
+    if not (_can_be_sent(password) and _can_be_sent(server.user)):
+        raise LoginRefused(f"the user name or the password for {server.host} has a NUL in it, or is not UTF-8")
     try:
         # RFC 4616 has UTF-8 in it; RFC 3501's LOGIN knows only ASCII, and servers differ in what they make of more.
         (client.plain_login if "AUTH=PLAIN" in offered else client.login)(server.user, password)
@@ -297,6 +300,13 @@ def _authenticate(client: _Client, server: Server, password: str) -> None:
             raise exc.__context__ from None
         raise login_refusal(server, said_in(exc)) from exc
     transport.refresh_capabilities()
+
+
+def _can_be_sent(text: str) -> bool:
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:  # octets of another encoding, from the environment or a command
+        return False
 
 
 def _is_loopback(host: str) -> bool:
@@ -359,18 +369,18 @@ class Names:
 
 _QUOTED = rb'"(?:[^"\\\r\n]|\\.)*"'
 _NAMESPACE = re.compile(rb"\((" + _QUOTED + rb") (" + _QUOTED + rb"|NIL)", re.IGNORECASE)
-_LIST = re.compile(
-    rb"\* LIST \(([^)]*)\) (?:" + _QUOTED + rb"|NIL) (?:(" + _QUOTED + rb")|\{\d+\}\r\n)?", re.IGNORECASE
-)
+_LIST = re.compile(rb"\* LIST \(([^)]*)\) (" + _QUOTED + rb"|NIL) (?:(" + _QUOTED + rb")|\{\d+\}\r\n)?", re.IGNORECASE)
 
 
 def _names(lines: Iterable[bytes]) -> Names:
-    """Read a NAMESPACE response (RFC 2342, 5): the personal namespaces come first, or NIL."""
+    """Read a NAMESPACE response (RFC 2342, 5), or for want of one the LIST response that tells the separator."""
     for line in lines:
-        if line[:12].upper() == b"* NAMESPACE ":
+        if line[:12].upper() == b"* NAMESPACE ":  # personal namespaces come first, or NIL
             spaces = [(_decoded(_unquoted(prefix)), _separator(sep)) for prefix, sep in _NAMESPACE.findall(line)]
             own = spaces.pop(0) if spaces and line[12:13] == b"(" else ("", "/")
             return Names(*own, tuple(prefix for prefix, _ in spaces if prefix))
+        if found := _LIST.match(line):
+            return Names("", _separator(found[2]))
     return Names()
 
 
@@ -378,7 +388,7 @@ def _listed(lines: Iterable[bytes]) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield the folders' names and flags out of LIST responses (RFC 3501, 7.2.2)."""
     for line in lines:
         if found := _LIST.match(line):
-            name = _unquoted(found[2]) if found[2] else line[found.end() :].removesuffix(b"\r\n")
+            name = _unquoted(found[3]) if found[3] else line[found.end() :].removesuffix(b"\r\n")
             yield _decoded(name), tuple(found[1].decode("ascii", "replace").split())
 
 
@@ -499,14 +509,14 @@ class ImapReader:
 
     def read(self, state: FolderState, uids: Sequence[int], octets: int) -> Iterator[Reading]:
         """See sweep.Reader."""
-        wanted = sorted(set(uids))
-        chunks = [wanted[i : i + READ_AT_ONCE] for i in range(0, len(wanted), READ_AT_ONCE)]
+        wanted, most = sorted(set(uids)), max(1, min(READ_AT_ONCE, OCTETS_AT_ONCE // max(1, octets)))
+        chunks = [wanted[start : start + most] for start in range(0, len(wanted), most)]
         return self._readings(state, chunks, b"BODY[]", octets)
 
     def headers(self, state: FolderState, first_uid: int) -> Iterator[Reading]:
         """See sweep.Reader."""
         now = self._opened(state.folder, state.uidvalidity, anew=True).state  # with the UIDNEXT of this moment
-        ranges = self._ranges(now, first_uid, HEADERS_AT_ONCE)
+        ranges = self._ranges(now, first_uid, READ_AT_ONCE)
         return self._readings(now, ranges, b"BODY[HEADER]", MAX_HEADER_OCTETS)
 
     def _introduce(self) -> None:
@@ -547,7 +557,7 @@ class ImapReader:
         items = b"UID INTERNALDATE RFC822.SIZE FLAGS " + section.replace(b"BODY", b"BODY.PEEK") + part
 
         def send(uids: Sequence[int]) -> stream.Command[stream.Fetched]:
-            at_most = min(len(uids), 4 * HEADERS_AT_ONCE)
+            at_most = min(len(uids), 4 * READ_AT_ONCE)
             wanted = uids if isinstance(uids, range) else frozenset(uids)
             return self._send(stream.Fetch(_fetch(uids, items), section, wanted, at_most, octets), state)
 
@@ -639,9 +649,10 @@ class ImapReader:
         self._selected = None  # RFC 3501, 6.3.1: nor is the old one any more, whatever the answer
         reply = self._ask(self._VERB + b" " + _encoded(name))[0]
         if reply.status != "OK":
-            if reply.code == "NONEXISTENT" or self._missing(name):
-                return None
-            raise self._refusal(f"open the folder {folder!r}", reply)
+            error = self._refusal(f"open the folder {folder!r}", reply)
+            if isinstance(error, Unreachable) or not self._missing(name):
+                raise error
+            return None
         self._selected = self._described(folder, reply)
         return self._selected
 
@@ -674,8 +685,8 @@ class ImapReader:
             raise self._refusal("number its messages", exc.reply) from exc
 
     def _missing(self, name: str) -> bool:
-        flags = _flags_of(name, self._ask(self._list(name))[0])
-        return flags is None or bool(flags & {"\\nonexistent", "\\noselect"})
+        flags = _flags_of(name, self._demand("list its folders", self._list(name)))
+        return flags is None or bool(flags & _HOLDS_NOTHING)
 
     def _list(self, pattern: str) -> bytes:
         special = {"SPECIAL-USE", "LIST-EXTENDED"} <= self._capabilities  # RFC 6154, 2
@@ -793,6 +804,9 @@ class ImapAccount(ImapReader):
         flags = _flags_of(name, listed)
         self._check_purpose(folder, flags or frozenset())
         if answer.status != "OK":
+            error = self._refusal(f"describe the folder {folder!r}", answer)
+            if isinstance(error, Unreachable) or (flags is not None and not flags & _HOLDS_NOTHING):
+                raise error
             self._create(folder, name, flags)
             answer = self._ask(b"SUBSCRIBE " + _encoded(name), status)[-1]
         uidvalidity = _fact(answer, b"UIDVALIDITY")
@@ -843,6 +857,8 @@ class ImapAccount(ImapReader):
             if not reply.complete:
                 raise self._refusal("remove the originals of copied messages", reply)
 
+
+_HOLDS_NOTHING = frozenset({"\\nonexistent", "\\noselect"})
 
 _EMPTIED = frozenset(
     {

@@ -45,7 +45,7 @@ _FETCH = re.compile(rb"\* \d+ FETCH (?=\()", re.IGNORECASE).match
 _LITERAL = re.compile(rb"~?\{(\d{1,12})\}\r\n$").search
 _NO_LITERAL = re.compile(rb"[^*]|\* (?:OK|NO|BAD|BYE|PREAUTH)\b", re.IGNORECASE).match
 _BYE = re.compile(rb"\* BYE ?(.*)", re.IGNORECASE | re.DOTALL).match
-_CODE = re.compile(r"\[([A-Z0-9-]+)(?: ([^\]]*))?\]").match
+_CODE = re.compile(r"\[([A-Za-z-]+)[ \]]").match
 _TOKEN = re.compile(
     rb' *(?:(\()|(\))|"((?:[^"\\]|\\.)*)"(?=[ )\r])|(~?\{\d+\}\r\n)|(\r\n)|(BODY\[[^\]]*\](?:<\d+>)?|[^ ()\r\n]+))',
     re.IGNORECASE | re.DOTALL,
@@ -86,7 +86,7 @@ class Reply:
     def code(self) -> str:
         """The response code (RFC 3501, 7.1; RFC 5530), without its brackets and arguments; empty when there is none."""
         found = _CODE(self.text)
-        return found[1] if found else ""
+        return found[1].upper() if found else ""
 
     @property
     def complete(self) -> bool:
@@ -412,8 +412,6 @@ class Pipe:
 
     def send(self, *commands: Command[Any]) -> None:
         """Send these commands in one go, without waiting for answers."""
-        while any(command.forgotten for command in self._flying):  # or it would take what the new ones ask for
-            self._advance()
         with self._or_broken():
             if not self._flying:
                 self._wire.restart()

@@ -27,7 +27,7 @@ from bouncefiler.errors import (
 )
 from bouncefiler.settings import Server
 
-FOREIGN = (OSError, imaplib.IMAP4.error, stream.Lost, stream.Garbled, UnicodeError)
+FOREIGN = (OSError, imaplib.IMAP4.error, stream.Lost, stream.Garbled)
 """Whatever a connection can raise, other than our own errors and stream.Refused."""
 
 _LATER = "trying again later may help"
@@ -79,7 +79,7 @@ _BY_WORDS: tuple[tuple[str, type[AccountError], str], ...] = (  # looked for fir
     (r"over ?quota|quota (?:is |has been )?(?:exceeded|full|reached)", OverQuota, "make room in the account first"),
 )
 
-_CODE = re.compile(r"\[([A-Z-]+)[ \]]")
+_CODE = re.compile(r"\[([A-Za-z-]+)[ \]]")
 _BACKOFF = re.compile(r"backoff time: *(\d{1,9}) *milliseconds", re.IGNORECASE)
 _SHOWN = 200
 
@@ -102,7 +102,9 @@ def refusal(server: Server, doing: str, said: str) -> AccountError:
     if known:
         return known
     code = _CODE.search(said)
-    kind, advice = _BY_CODE.get(code[1] if code else "", (AccountError, "if that stays so, ask its administrator"))
+    kind, advice = _BY_CODE.get(
+        code[1].upper() if code else "", (AccountError, "if that stays so, ask its administrator")
+    )
     return kind(f"{what}: “{plain(said)}”; {advice}")
 
 
@@ -136,9 +138,8 @@ def _translated(server: Server, exc: BaseException) -> AccountError:  # noqa: PL
     match exc:
         case stream.Lost():
             return _lost(server, str(exc))
-        case socket.gaierror() | UnicodeError():
-            reason = exc.strerror if isinstance(exc, OSError) else "that is no host name"
-            return Unreachable(f"cannot find the server {server.host} ({reason}): check `host`, and the network")
+        case socket.gaierror():
+            return Unreachable(f"cannot find the server {server.host} ({exc.strerror}): check `host`, and the network")
         case ConnectionRefusedError():
             return Unreachable(
                 f"nothing listens at {place} (connection refused): check `port` (993 for tls, 143 for starttls), or the"

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from imapclient import imap_utf7
 
 from bouncefiler.edge import imap
 from bouncefiler.edge.imap import FolderInfo, Names
@@ -177,6 +178,16 @@ def test_one_turn_is_enough_to_authenticate() -> None:
         assert [c for c in scripted.commands() if "CAPABILITY" not in c][: len(expected)] == expected
 
 
+@pytest.mark.parametrize("password", ["a\0b", "caf\udce9"])
+def test_a_password_that_cannot_be_sent_is_not_tried(password: str) -> None:
+    """Nor shown."""
+    with playing() as scripted, pytest.raises(LoginRefused, match="UTF-8") as refused:
+        imap.open_reader(scripted.server(), password)
+
+    assert scripted.commands() == ["CAPABILITY"]
+    assert password not in "".join(traceback.format_exception(refused.value))
+
+
 @pytest.mark.dovecot
 def test_a_wrong_password_is_refused(dovecot: Dovecot, caplog: pytest.LogCaptureFixture) -> None:
     """With the server's words and the next step, and without the password anywhere."""
@@ -264,7 +275,7 @@ def test_a_bad_start_is_put_in_words(part: Part, error: type[AccountError], word
     ("cause", "words"),
     [
         (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "Name or service not known"),
-        (UnicodeError("label too long"), "no host name"),
+        (UnicodeError("label too long"), "is no host name"),
         (ConnectionRefusedError(111, "Connection refused"), "`port`"),
         (OSError(113, "No route to host"), "No route to host"),
         (OSError(101, "Network is unreachable"), "Network is unreachable"),
@@ -528,6 +539,36 @@ def test_lists_are_read_however_they_are_written() -> None:
         assert [folder.name for folder in account.folders()] == ["INBOX", 'a "b\\', "Gelöscht", 'x"y)z', "Ümläut"]
 
 
+def test_the_separator_is_found_without_namespace() -> None:
+    """Servers without RFC 2342 tell it in LIST."""
+    part = Part({'LIST "" ""': '* LIST (\\Noselect) "." ""\r\nTAG OK done'}, capabilities="IMAP4rev1")
+    with account_on(part) as (account, scripted):
+        account.state("Bounces/Full")
+
+    assert 'SELECT "Bounces.Full"' in scripted.commands()
+
+
+@pytest.mark.parametrize(
+    ("said", "names"),
+    [
+        ('(("" "/")) NIL NIL', Names("", "/")),
+        ('(("INBOX." ".")) (("user." ".")) (("" "."))', Names("INBOX.", ".", ("user.",))),
+        ('(("" "/") ("#mh/" "/")) NIL (("Public/" "/" "X" ("y")))', Names("", "/", ("#mh/", "Public/"))),
+        ('(("" NIL)) NIL NIL', Names("", "")),
+        ('(("Fun&AOk-/" "\\\\")) NIL NIL', Names("Funé/", "\\")),
+        ('NIL NIL (("Public/" "/"))', Names("", "/", ("Public/",))),
+        ("(((((((((((((((", Names()),
+    ],
+)
+def test_namespaces_are_read(said: str, names: Names) -> None:
+    """The first personal one is where the user's folders are (RFC 2342)."""
+    part = Part({"NAMESPACE": f"* NAMESPACE {said}\r\nTAG OK done"}, capabilities="IMAP4rev1 NAMESPACE")
+    with account_on(part) as (account, scripted):
+        account.state("a/b")
+
+    assert f'SELECT "{imap_utf7.encode(names.to_server("a/b")).decode()}"'.replace("\\", "\\\\") in scripted.commands()
+
+
 @pytest.mark.dovecot
 def test_a_made_folder_is_subscribed(dovecot: Dovecot) -> None:
     """Mail programs show the subscribed ones only."""
@@ -634,6 +675,26 @@ def test_a_folder_that_may_not_be_opened_is_not_missing() -> None:
     part = Part({"SELECT": "TAG NO [NOPERM] not yours"})
     with account_on(part) as (account, _), pytest.raises(CannotMove, match="not yours"):
         account.state("INBOX")
+
+
+def test_a_server_in_trouble_is_not_an_account_without_folders() -> None:
+    """Nothing is made or given up because of a server that will be well again."""
+    sick = Part({"(SELECT|STATUS|LIST)": "TAG NO [UNAVAILABLE] later"})
+    with account_on(sick) as (account, scripted):
+        for ask in (account.state, account.prepare):
+            with pytest.raises(Unreachable, match="later"):
+                ask("Bounces")
+
+    assert not [command for command in scripted.commands() if command.startswith("CREATE")]
+
+
+def test_a_target_that_may_not_be_described_is_not_made_again() -> None:
+    """It is there, so the server's words are the news."""
+    with account_on(Part({"STATUS": "TAG NO [NOPERM] hands off"})) as (account, scripted):
+        with pytest.raises(CannotMove, match="hands off"):
+            account.prepare("Bounces")
+
+    assert not [command for command in scripted.commands() if command.startswith("CREATE")]
 
 
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────────
