@@ -7,13 +7,14 @@ DEMO := .venv/.demo-installed
 DEV := .venv/.dev-installed
 
 .NOTPARALLEL:
-.PHONY: help check test accuracy demo readme clean
+.PHONY: help check test accuracy bench demo readme clean
 
 help:
 	@echo "make test      the tests; as root on Debian it first installs the servers that they start"
 	@echo "make check     formatting, lint, types"
 	@echo "make demo      preview, clean and an alert on an embedded server with sample mail; no account, no root"
 	@echo "make accuracy  how well bounces are recognised, on the tests' own mail and on CORPORA=\"directory …\""
+	@echo "make bench     what a first clean-up costs beside other programs, on a throw-away Dovecot; BENCH=\"arguments\""
 	@echo "make readme    write the README's --help and preview blocks anew"
 	@echo "make clean     remove the environment and the caches"
 
@@ -28,6 +29,10 @@ test: $(DEV)
 
 accuracy: $(DEV)
 	$(BIN)/python tests/accuracy.py $(CORPORA)
+
+bench: $(DEV)
+	@sh scripts/servers.sh
+	$(BIN)/python -m benchmarks.clean $(BENCH)
 
 demo: $(DEMO)
 	@$(BIN)/python -m demo
@@ -45,4 +50,4 @@ $(DEV): $(DEMO)
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
-	find bouncefiler tests demo scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+	find bouncefiler tests demo scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,148 @@
+"""One mailbox on a throw-away Dovecot, put back as it was before each run; and what a run has done to it.
+
+The mail lies in the account `stock`. Before each run the account `bench` is made the same: its files are links to
+those of `stock`, its indexes copies. The indexes are in the state in which a mail client leaves them: the fields
+that it shows in its list are cached. By the link's inode every message is known again, wherever it has been moved to.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.mailboxes import Kind, kinds, mails
+from tests.dovecot import Dovecot
+
+STOCK, BENCH = "stock", "bench"
+
+# What Thunderbird asks for when it opens a folder.
+_LISTING = (
+    "(UID RFC822.SIZE FLAGS BODY.PEEK[HEADER.FIELDS (From To Cc Bcc Subject Date Message-ID Priority X-Priority "
+    "References Newsgroups In-Reply-To Content-Type Reply-To)])"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What has become of the messages."""
+
+    moved: int
+    wrongly: int
+    missed: int
+    lost: int
+    doubled: int
+
+    @property
+    def safe(self) -> bool:
+        """Whether each message is there, once."""
+        return not self.lost and not self.doubled
+
+
+class Stock:
+    """A mailbox of so many messages."""
+
+    def __init__(self, dovecot: Dovecot, size: int, seed: int) -> None:
+        self.size = size
+        self._dovecot = dovecot
+        self._drawn = kinds(size, seed)
+        self._from = dovecot.base / "home" / STOCK / "Maildir"
+        self._to = dovecot.base / "home" / BENCH / "Maildir"
+        for user in (STOCK, BENCH):
+            shutil.rmtree(self._from.parents[1] / user, ignore_errors=True)
+        dovecot.mailbox(STOCK).store(mails(self._drawn, seed))
+        self._be_listed()
+        self._inodes = self._by_inode()
+        self.oracle = dovecot.base / "oracle"
+        self.oracle.write_text("\n".join(str(uid) for uid in sorted(self.bounces)))
+
+    @property
+    def bounces(self) -> frozenset[int]:
+        """The UIDs of the bounces."""
+        return frozenset(uid for uid, kind in enumerate(self._drawn, 1) if kind is Kind.BOUNCE)
+
+    def restore(self) -> None:
+        """Make the account `bench` what `stock` is. Raises CalledProcessError when the server does not let go of it."""
+        self._wait_until_let_go()
+        for folder in self._to.glob(".*"):
+            shutil.rmtree(folder)
+        for part in ("cur", "new", "tmp"):
+            (self._to / part).mkdir(parents=True, exist_ok=True)
+            self._link_all(self._from / part, self._to / part)
+        for path in self._to.iterdir():
+            if path.is_file():
+                path.unlink()
+        for path in self._from.iterdir():
+            if path.is_file():
+                shutil.copy2(path, self._to / path.name)
+                os.chown(self._to / path.name, *self._dovecot.owner)
+        for path in (self._to.parent, self._to, *(self._to / part for part in ("cur", "new", "tmp"))):
+            os.chown(path, *self._dovecot.owner)
+            # Dovecot reads a directory anew whose time is not the one in the index.
+            shutil.copystat(self._from.parent / path.relative_to(self._to.parent), path)
+
+    def outcome(self) -> Outcome:
+        """Say what the last run has done."""
+        self._wait_until_let_go()
+        inbox = _inodes_in(self._to)
+        elsewhere = Counter[int]()
+        for folder in self._to.glob(".*"):
+            elsewhere += _inodes_in(folder)
+        there = inbox + elsewhere
+        moved = {self._inodes.get(inode, 0) for inode in elsewhere}
+        return Outcome(
+            moved=len(moved),
+            wrongly=len(moved - self.bounces),
+            missed=len(self.bounces - moved),
+            lost=sum(inode not in there for inode in self._inodes),
+            doubled=sum(there.values()) - len(there),
+        )
+
+    def _be_listed(self) -> None:
+        """Open the folder as a mail client does; long after its last change, so that the index can be relied upon."""
+        for path in (self._from / "cur", self._from / "new", self._from / "dovecot-uidlist"):
+            os.utime(path, (time.time() - 3600,) * 2)
+        for _ in range(2):
+            with self._dovecot.mailbox(STOCK).session() as client:
+                client.select("INBOX")
+                client._simple_command("FETCH", "1:*", _LISTING)  # noqa: SLF001 - unparsed
+                client.untagged_responses.clear()
+        self._wait_until_let_go(STOCK)
+
+    def _by_inode(self) -> dict[int, int]:
+        lines = (self._from / "dovecot-uidlist").read_text("ascii").splitlines()[1:]
+        uids = {line.partition(":")[2]: int(line.split(maxsplit=1)[0]) for line in lines}
+        with os.scandir(self._from / "cur") as entries:
+            return {entry.inode(): uids[entry.name.partition(":")[0]] for entry in entries}
+
+    @staticmethod
+    def _link_all(source: Path, target: Path) -> None:
+        wanted, present = ({path.name for path in folder.iterdir()} for folder in (source, target))
+        for name in present - wanted:
+            (target / name).unlink()
+        for name in wanted - present:
+            os.link(source / name, target / name)
+
+    def _wait_until_let_go(self, user: str = BENCH) -> None:
+        """Wait until no process of the server works on the account any more."""
+        config = str(self._dovecot.base / "dovecot.conf")
+        for _ in range(300):
+            command = ["doveadm", "-c", config, "who", "-1", user]
+            said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+            if user not in said:
+                return
+            time.sleep(0.1)
+        raise TimeoutError(f"the server has not let go of {user}")
+
+
+def _inodes_in(folder: Path) -> Counter[int]:
+    found = Counter[int]()
+    for part in ("cur", "new"):
+        if (folder / part).exists():
+            with os.scandir(folder / part) as entries:
+                found.update(entry.inode() for entry in entries)
+    return found
