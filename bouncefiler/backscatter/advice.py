@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from importlib import resources
 from typing import Any
 
 from bouncefiler.backscatter.incident import Diagnosis, Incident, Notice
+
+WIDTH = 128
+"""Characters in a line of text."""
 
 RARE = 0.1
 """Fewer a day than this are hardly ever one."""
@@ -49,9 +53,17 @@ def write(notice: Notice, incident: Incident, reader: Reader) -> Alert:
     words = _words("pt" if reader.language.lower().startswith("pt") else "en")
     facts = _facts(incident, reader, words)
     paragraphs = (words["lead"][notice], *_explanation(notice, incident.diagnosis, words))
-    body = "\n\n".join(paragraph.strip("\n").format_map(facts) for paragraph in paragraphs)
+    body = "\n\n".join(_wrapped(paragraph.strip("\n").format_map(facts)) for paragraph in paragraphs)
     return Alert(
         _key(notice, incident), _level(notice, incident), words["subject"][notice].format_map(facts), body + "\n"
+    )
+
+
+def _wrapped(text: str) -> str:
+    """Break lines that became long when names were filled in."""
+    return "\n".join(
+        textwrap.fill(line, WIDTH, subsequent_indent="  " if line[:2] in ("- ", "  ") else "")
+        for line in text.split("\n")
     )
 
 
@@ -62,7 +74,7 @@ def _explanation(notice: Notice, diagnosis: Diagnosis, words: Mapping[str, Any])
     steps: tuple[str, ...]
     match diagnosis:
         case Diagnosis.BACKSCATTER:
-            steps = (advice["forged"], advice["hacked_if"].strip("\n") + advice["hacked"])
+            steps = (advice["forged"], advice["hacked_if"] + advice["hacked"])
         case Diagnosis.COMPROMISED:
             steps = (advice["hacked"],)
         case Diagnosis.OWN_MAILING:
