@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -77,6 +78,7 @@ def main(ctx: click.Context, config: Path | None) -> None:
     Nothing is ever deleted: messages are moved to a folder of yours, unread ones stay unread.
     """  # noqa: D301 - \b is click's mark for a paragraph that is not to be reflowed
     ctx.obj = config
+    logging.getLogger("bouncefiler").addHandler(logging.NullHandler())  # what `clean` has to say, it prints
 
 
 def _account_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -181,6 +183,7 @@ def run(config: Path | None) -> None:
     """
     from bouncefiler import app  # noqa: PLC0415
 
+    _log_to_stderr()
     sys.exit(app.serve(config, os.environ))
 
 
@@ -280,6 +283,24 @@ def _for_each(settings: Settings, names: Iterable[str], do: Callable[[Account], 
             worst = worst or exc.exit_code
     if worst:
         sys.exit(worst)
+
+
+def _log_to_stderr() -> None:
+    """Log to standard error: with the levels that the journal reads (sd-daemon(3)), or with the time."""
+    if "JOURNAL_STREAM" in os.environ:
+        names = {
+            logging.DEBUG: "<7>",
+            logging.INFO: "<6>",
+            logging.WARNING: "<4>",
+            logging.ERROR: "<3>",
+            logging.CRITICAL: "<2>",
+        }
+        for level, prefix in names.items():
+            logging.addLevelName(level, prefix)
+        form = "%(levelname)s%(message)s"
+    else:
+        form = "%(asctime)s %(levelname)s %(message)s"
+    logging.basicConfig(format=form, level=logging.INFO)
 
 
 class _Page:

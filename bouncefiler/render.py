@@ -630,9 +630,7 @@ def _evidence(verdict: Verdict) -> Table:
 def alert(alert: Alert) -> Document:
     """Show an alert: its subject, then its body, paragraph by paragraph."""
     tone = {Level.INFO: Tone.TITLE, Level.WARNING: Tone.WARNING, Level.CRITICAL: Tone.ALARM}[alert.level]
-    paragraphs = (
-        "\n".join(clean_text(line, 400) for line in part.split("\n")) for part in alert.body.strip().split("\n\n")
-    )
+    paragraphs = (clean_lines(part) for part in alert.body.strip().split("\n\n"))
     return (Paragraph(clean_text(alert.subject), tone), *(Paragraph(text) for text in paragraphs if text.strip()))
 
 
