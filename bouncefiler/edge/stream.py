@@ -19,7 +19,6 @@ from collections.abc import Callable, Container, Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
-from enum import IntEnum
 from itertools import count
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -40,7 +39,9 @@ PATIENCE = 120.0
 
 _BUFFER = 128 * 1024
 
-_LEAN = re.compile(rb"\* \d+ FETCH \(UID (\d{1,10}) BODY\[HEADER\.FIELDS \([^]]*\)\] \{(\d{1,8})\}\r\n").match
+_LEAN = re.compile(
+    rb'\* \d+ FETCH \(UID (\d{1,10})(?: INTERNALDATE "([^"]+)")? BODY\[HEADER\.FIELDS \([^]]*\)\] \{(\d{1,8})\}\r\n'
+).match
 _FETCH = re.compile(rb"\* \d+ FETCH (?=\()", re.IGNORECASE).match
 _LITERAL = re.compile(rb"~?\{(\d{1,12})\}\r\n$").search
 _NO_LITERAL = re.compile(rb"[^*]|\* (?:OK|NO|BAD|BYE|PREAUTH)\b", re.IGNORECASE).match
@@ -50,6 +51,7 @@ _TOKEN = re.compile(
     rb' *(?:(\()|(\))|"((?:[^"\\]|\\.)*)"(?=[ )\r])|(~?\{\d+\}\r\n)|(\r\n)|(BODY\[[^\]]*\](?:<\d+>)?|[^ ()\r\n]+))',
     re.IGNORECASE | re.DOTALL,
 ).match
+_OPEN, _CLOSE, _QUOTED, _LITERAL_NEXT, _END, _ATOM = range(1, 7)
 _INTERNALDATE = re.compile(rb"([ \d]\d)-([A-Za-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)").fullmatch
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _FIELDS = b"BODY[HEADER.FIELDS"
@@ -350,17 +352,19 @@ class Scan(Command[Lean]):
     def skim(self, wire: Wire, octets: int) -> list[bytes]:
         """Take the answer that nearly all servers give. Every message of a mailbox comes through here."""
         readline, read, source = wire.file.readline, wire.file.read, wire.source
-        first, last, at_most = self.first_uid, self.last_uid, self.at_most
+        first, last, at_most, since = self.first_uid, self.last_uid, self.at_most, self.since
         seen, suspect = self.seen, self.suspect
-        while (found := _LEAN(line := readline(MAX_LINE))) and (size := int(found[2])) <= MAX_LEAN:
+        while (found := _LEAN(line := readline(MAX_LINE))) and (size := int(found[3])) <= MAX_LEAN:
             uid = int(found[1])
-            if not first <= uid <= last or uid in seen or self.since:
+            if not first <= uid <= last or uid in seen:
                 break
             fields = read(size)
             end = readline(MAX_LINE)
             if end != b")\r\n":
                 return [line, fields, *wire.response(wire.checked(end), octets)]
             source.useful = True
+            if since and self.early(internaldate(found[2] or b"")):
+                continue
             seen.add(uid)
             if suspect(fields):
                 self.suspects.append(uid)
@@ -375,8 +379,7 @@ class Scan(Command[Lean]):
         if not self.first_uid <= item.uid <= self.last_uid or item.uid in self.seen:
             return False
         wire.source.useful = True
-        # A message without a readable date is rather looked at than missed.
-        if self.since and item.received_at and item.received_at < self.since:
+        if self.early(item.received_at):
             return True
         self.seen.add(item.uid)
         if self.suspect(item.body[:MAX_LEAN]):
@@ -390,6 +393,10 @@ class Scan(Command[Lean]):
         self.reply = reply
         if reply.complete:  # what is refused will be asked for again
             self.keep(Lean(len(self.seen), tuple(sorted(self.suspects))))
+
+    def early(self, received_at: datetime | None) -> bool:
+        """Whether it came before `since`. A message without a readable date is rather looked at than missed."""
+        return self.since is not None and received_at is not None and received_at < self.since
 
 
 class Pipe:
@@ -519,9 +526,9 @@ def _attributes(parts: list[bytes]) -> dict[bytes, bytes | None]:
     words: list[bytes] = []
     depth = 0
     for kind, value in _tokens(parts):
-        if kind is _Kind.OPEN:
+        if kind == _OPEN:
             depth, words = depth + 1, words if depth > 1 else []
-        elif kind is _Kind.CLOSE:
+        elif kind == _CLOSE:
             depth -= 1
             if depth == 1 and name is not None:
                 found[name], name = b" ".join(words), None
@@ -530,40 +537,25 @@ def _attributes(parts: list[bytes]) -> dict[bytes, bytes | None]:
         elif name is None:
             name = value.upper()
         else:
-            found[name], name = None if kind is _Kind.ATOM and value.upper() == b"NIL" else value, None
+            found[name], name = None if kind == _ATOM and value.upper() == b"NIL" else value, None
     return found
 
 
-class _Kind(IntEnum):
-    """The groups of _TOKEN."""
-
-    OPEN = 1
-    CLOSE = 2
-    QUOTED = 3
-    LITERAL = 4
-    END = 5
-    ATOM = 6
-
-
-def _tokens(parts: list[bytes]) -> Iterator[tuple[_Kind, bytes]]:
+def _tokens(parts: list[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield each token of a FETCH response with its kind, a group of _TOKEN."""
     start = _FETCH(parts[0])
     at = start.end() if start else 0
     for index in range(0, len(parts), 2):
         text = parts[index]
         while at < len(text):
             token = _TOKEN(text, at)
-            if token is None or token.lastindex is None:
+            if token is None:
                 raise Garbled(f"a FETCH response that cannot be read: {text[at : at + 40]!r}")
-            at, kind = token.end(), _Kind(token.lastindex)
-            match kind:
-                case _Kind.QUOTED:
-                    yield kind, _ESCAPED.sub(rb"\1", token[kind])
-                case _Kind.LITERAL:
-                    yield kind, parts[index + 1]
-                case _Kind.END:
-                    pass
-                case _:
-                    yield kind, token[kind]
+            at, kind = token.end(), token.lastindex or _END
+            if kind == _QUOTED:
+                yield kind, _ESCAPED.sub(rb"\1", token[kind])
+            elif kind != _END:
+                yield kind, parts[index + 1] if kind == _LITERAL_NEXT else token[kind]
         at = 0
 
 

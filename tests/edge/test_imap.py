@@ -681,7 +681,8 @@ def test_a_server_in_trouble_is_not_an_account_without_folders() -> None:
     """Nothing is made or given up because of a server that will be well again."""
     sick = Part({"(SELECT|STATUS|LIST)": "TAG NO [UNAVAILABLE] later"})
     with account_on(sick) as (account, scripted):
-        for ask in (account.state, account.prepare):
+        asks: list[Callable[[str], object]] = [account.state, account.prepare]
+        for ask in asks:
             with pytest.raises(Unreachable, match="later"):
                 ask("Bounces")
 
@@ -690,9 +691,9 @@ def test_a_server_in_trouble_is_not_an_account_without_folders() -> None:
 
 def test_a_target_that_may_not_be_described_is_not_made_again() -> None:
     """It is there, so the server's words are the news."""
-    with account_on(Part({"STATUS": "TAG NO [NOPERM] hands off"})) as (account, scripted):
-        with pytest.raises(CannotMove, match="hands off"):
-            account.prepare("Bounces")
+    part = Part({"STATUS": "TAG NO [NOPERM] hands off"})
+    with account_on(part) as (account, scripted), pytest.raises(CannotMove, match="hands off"):
+        account.prepare("Bounces")
 
     assert not [command for command in scripted.commands() if command.startswith("CREATE")]
 

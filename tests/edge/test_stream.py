@@ -512,6 +512,20 @@ def test_any_message_in_any_order_in_any_pieces(order: list[bytes], bodies: list
     assert {(item.size, item.flags) for item in got} == {(9, (b"\\Seen", b"$Label1"))}
 
 
+@given(st.lists(BODIES, min_size=1, max_size=5), st.booleans(), st.integers(1, 40))
+def test_any_lean_fields_in_any_pieces(bodies: list[bytes], dated: bool, piece: int) -> None:
+    """On the short way and on the long one, each message's fields are put to the question as they are."""
+    seen: list[bytes] = []
+    date = b' INTERNALDATE " 1-Mar-2026 12:00:00 +0000"' if dated else b""
+    answers = (b"* 1 FETCH (UID %d%s %s {%d}\r\n%s)\r\n" % (n, date, SECTION, len(b), b) for n, b in enumerate(bodies))
+    server = Script(b"".join(answers) + b"B1 OK done\r\n", piece)
+
+    assert server.ask(lean(0, 9, noting(seen), datetime(2026, 1, 1, tzinfo=UTC) if dated else None))[0].scanned == len(
+        seen
+    )
+    assert seen == bodies
+
+
 @given(st.binary(max_size=200), st.integers(1, 40))
 def test_any_octets_end_in_an_answer_or_in_a_known_error(said: bytes, piece: int) -> None:
     """Nothing that a server can send makes the parser fall over."""
