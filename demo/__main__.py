@@ -5,8 +5,11 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 from email.message import EmailMessage
+from itertools import takewhile
 
 from demo import account
+
+HEADERS = ("From", "To", "Subject", "Auto-Submitted")
 
 
 def main() -> None:
@@ -17,7 +20,7 @@ def main() -> None:
         )
         _run(ana, "preview", "What would be filed, and why? This only looks.")
         _run(ana, "clean", "Now do it.")
-        _say("The wave was noticed. This message is in her INBOX now:")
+        _say("It waits in her INBOX too, where she reads it on her telephone:")
         _show(ana.newest())
         _run(ana, "clean", "And again? There is nothing left to do.")
         _say("That was all. Nothing of it stays on this machine.")
@@ -32,8 +35,9 @@ def _run(ana: account.Account, command: str, caption: str) -> None:
 
 def _show(message: EmailMessage) -> None:
     body = message.get_body(("plain",))
-    text = body.get_content() if body else ""
-    for line in (f"From: {message['From']}", f"Subject: {message['Subject']}", "", *text.splitlines()):
+    lines = body.get_content().splitlines() if body else []
+    first_paragraph = takewhile(str.strip, lines)
+    for line in (*(f"{name}: {message[name]}" for name in HEADERS), "", *first_paragraph, "…"):
         print(f"    {line}".rstrip(), flush=True)
 
 

@@ -33,7 +33,8 @@ def test_the_mailbox_is_the_same_at_every_look() -> None:
 def test_the_demo_shows_preview_clean_and_the_alert() -> None:
     """`make demo` files all bounces, shows the one alert about the wave, and ends with nothing left to do."""
 
-    bounces = sum(sample.cause is not None for sample in samples.mailbox(NOW))
+    mailbox = samples.mailbox(NOW)
+    bounces = sum(sample.cause is not None for sample in mailbox)
     done = subprocess.run(
         [sys.executable, "-m", "demo"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
@@ -41,7 +42,8 @@ def test_the_demo_shows_preview_clean_and_the_alert() -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     preview, clean, again = (part.partition("\n***")[0] for part in done.stdout.split("$ bouncefiler ")[1:])
-    assert f"{bounces} bounces" in preview
-    assert f"{bounces} bounces" in clean
-    assert "\n    From: " in done.stdout
-    assert "0 bounces" in again
+    assert f"{bounces} of {len(mailbox)} messages would be filed in Bounces." in preview
+    assert f"{bounces} of {len(mailbox)} messages were filed in Bounces." in clean
+    assert f"{samples.WAVE} bounces in 24 hours" in clean
+    assert f"Subject: Is somebody sending mail in your name? {samples.WAVE} bounces" in done.stdout
+    assert "nothing to file" in again

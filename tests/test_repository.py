@@ -49,6 +49,21 @@ def test_the_readmes_commands_exist() -> None:
     assert used == set(cli.main.commands)
 
 
+def test_the_readmes_options_exist() -> None:
+    """Every `--option` of the README, and of what the program printed into it, can be typed."""
+
+    assert isinstance(cli.main, click.Group)
+    known = {
+        name for command in (cli.main, *cli.main.commands.values()) for param in command.params for name in param.opts
+    }
+
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) <= known | {
+        "--help",
+        "--version",
+        "--user",
+    }  # systemctl --user
+
+
 def test_the_readmes_make_targets_exist() -> None:
     """Every `make TARGET` of the README is a target of the Makefile."""
 
