@@ -152,6 +152,7 @@ def _of_original(name: str) -> Callable[[Case], str]:
 _FROM_BODY: Mapping[str, Callable[[Case], str]] = {
     "text": lambda case: case.human[:MAX_WORDS_CHARS],
     "from_address": lambda case: from_address(case.message.headers.text("from")),
+    "part": lambda case: " ".join(part.content_type for part in case.message.parts),
     "attachment": lambda case: " ".join(case.message.attachments),
     "link": lambda case: " ".join(case.message.links),
     "reporting_mta": lambda case: case.status.reporting_mta or "",

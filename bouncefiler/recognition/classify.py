@@ -123,15 +123,30 @@ def _enough(case: Case, places: set[str], layout: Layout | None) -> bool:
         case.note("rfc3464.fields", "text", case.status.recipients[0].final_recipient)
         places.add("text")
     if layout and len(places) >= 2:
-        return True
+        return "sender" in places or layout.rule.places != {"text"} or _automatic(case)
     if "sender" not in places and "structure" not in places:
         return False
     if "text" in places:
-        return len(places) >= 2 and (bool(named(case)) or case.original is not None or "subject" in places)
+        return len(places) >= 2 and _of_a_message(case, places)
     if len(places) >= 2 and case.original is not None:
         case.note("rfc6522.returned", "structure", "the returned message")
         return True
     return _speaks_smtp(case)
+
+
+def _of_a_message(case: Case, places: set[str]) -> bool:
+    """Whether words of failure are about a message: not those of a person who happens to be postmaster."""
+    if "subject" in places:
+        return True
+    return disguise.by_a_daemon(case) and (case.original is not None or bool(named(case)))
+
+
+def _automatic(case: Case) -> bool:
+    """Whether a program has sent it: what names no daemon may as well be somebody who quotes a bounce."""
+    headers = case.message.headers
+    return headers.raw("auto-submitted")[:5].lower().startswith(b"auto-") or headers.raw(
+        "precedence"
+    ).strip().lower() in (b"bulk", b"junk")
 
 
 def _speaks_smtp(case: Case) -> bool:

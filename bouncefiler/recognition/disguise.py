@@ -80,6 +80,11 @@ def _envelope(case: Case) -> str:
     return "list" if listed else "other"
 
 
+def by_a_daemon(case: Case) -> bool:
+    """Whether nothing in the envelope speaks against a daemon: the reverse-path is not that of a person."""
+    return _envelope(case) != "other"
+
+
 _URL = re.compile(r"(?:https?://|\bwww\.)[^\s<>\"']{3,500}", re.IGNORECASE)
 _HOST = re.compile(r"(?:[a-z][a-z0-9+.-]{1,20}:)?[/\\]{2,9}([^/\\?#\s]{1,300})", re.IGNORECASE)
 _NO_PLACE = re.compile(r"(?:mailto|smtp|tel|cid|sip):|#|\Z", re.IGNORECASE)

@@ -20,7 +20,7 @@ from bouncefiler.recognition.verdict import Cause, Kind
 MESSAGE_FIELDS = frozenset(
     {
         "from", "from_address", "to", "reply_to", "subject", "return_path", "message_id", "content_type",
-        "auto_submitted", "text", "attachment", "link", "reporting_mta",
+        "auto_submitted", "text", "part", "attachment", "link", "reporting_mta",
         "original_from", "original_to", "original_subject", "original_message_id",
     }
 )  # fmt: skip
@@ -31,7 +31,7 @@ FIELDS = MESSAGE_FIELDS | RECIPIENT_FIELDS
 IMITATION_FIELDS = frozenset({"signs", "trace", "envelope", "foreign_link", "foreign_url", "foreign_file"})
 """What only the rows of imitations.toml ask for; disguise.py works them out."""
 _HEADER = "header."
-_DEAR = ("text", "attachment", "link")
+_DEAR = ("text", "part", "attachment", "link")
 """Fields whose value has to be worked out from the body: looked at last."""
 
 
@@ -183,6 +183,7 @@ _PLACES = {
     "subject": "subject",
     "text": "text",
     "content_type": "structure",
+    "part": "structure",
     "attachment": "structure",
     "link": "text",
 } | dict.fromkeys(RECIPIENT_FIELDS, "text")

@@ -54,6 +54,7 @@ def row_names(rulebook: Rulebook) -> Iterator[str]:
     for table in (
         rulebook.first_lookalikes,
         rulebook.lookalikes,
+        rulebook.imitations,
         rulebook.outer_signs,
         rulebook.text_signs,
         rulebook.outer_layouts,

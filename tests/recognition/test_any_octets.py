@@ -59,9 +59,10 @@ def test_line_ends_do_not_count(sample: Sample) -> None:
 
 @each_sample
 def test_cut_mail_gets_the_same_verdict_or_an_honest_one(sample: Sample) -> None:
-    """Wherever a mail is cut, the verdict is that of the whole or says that it is incomplete."""
-    whole = essence(verdict_of(sample.raw))
+    """Wherever a mail is cut, the verdict is that of the whole, or a weaker one that says so: never a bounce of none."""
+    whole = verdict_of(sample.raw)
 
     for end in range(0, len(sample.raw), 23):
         verdict = verdict_of(sample.raw[:end], cut=True)
-        assert verdict.incomplete or essence(verdict) == whole, f"cut after {end} octets"
+        left_alone = not verdict.kind.is_bounce and not whole.kind.is_bounce
+        assert verdict.incomplete or left_alone or essence(verdict) == essence(whole), f"cut after {end} octets"

@@ -18,6 +18,7 @@ def patterns() -> Iterator[tuple[str, str]]:
     tables = (
         rulebook.first_lookalikes,
         rulebook.lookalikes,
+        rulebook.imitations,
         rulebook.outer_signs,
         rulebook.text_signs,
         rulebook.outer_layouts,
