@@ -26,6 +26,7 @@ _ADDRESS_TYPE = re.compile(r"\A\s{0,99}(?:[A-Za-z0-9_.-]{1,20}\s{0,9};)\s{0,99}"
 _COMMENT = re.compile(r"\([^()]{0,500}\)")
 _XTEXT = re.compile(r"\+([0-9A-F]{2})")
 _UNITEXT = re.compile(r"\\x\{([0-9A-Fa-f]{1,6})\}")
+_QUOTED = re.compile(r'"(?:[^"\\\n]|\\.){1,64}"@[^\s<>,;]{1,255}')
 _ACTION = re.compile(r"failed|failure|fail|delayed|delay|delivered|relayed|relay|expanded", re.IGNORECASE)
 _ACTION_WORDS = {"failure": "failed", "fail": "failed", "delay": "delayed", "relay": "relayed"}
 
@@ -180,6 +181,8 @@ def address(value: str) -> str:
         text = _XTEXT.sub(lambda match: chr(int(match[1], 16)) if match[1] in ("2B", "3D", "40") else match[0], text)
     if "<" in text and "@" in text.partition("<")[2]:
         text = text.partition("<")[2].partition(">")[0]
+    if quoted := _QUOTED.search(text):
+        return quoted[0]
     text = _COMMENT.sub(" ", text).strip().strip("<>\"' ,;").removeprefix("mailto:").removeprefix("SMTP:")
     return text.split()[0] if text.split() else ""
 
