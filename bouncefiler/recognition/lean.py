@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from bouncefiler.recognition.text import decode_header
+from bouncefiler.recognition.text import decode_header, fold
 
 _STEM = 5
 _STEMS = frozenset(
@@ -28,6 +28,19 @@ _STEMS = frozenset(
         "dosta", "niedo", "nedor", "dorue",
         "tesli", "iletil", "ileti", "kezbe", "livra", "nelivr", "kohal", "zwrot", "kunne", "kunde", "nie", "oleve",
         "uleve", "ikke",
+        "unzug", "uberm", "verzo", "ruckl", "rucks", "rueck",  # de
+        "retar", "introuv",  # fr
+        "rechaz", "demor", "retras", "fallid",  # es
+        "respin", "ritar",  # it
+        "afgel", "vertr", "geret",  # nl
+        "forse", "fordr", "missl", "misly", "forsi",  # sv, da, nb
+        "viivas", "palaut", "epaon", "voitu",  # fi
+        "zwroc", "opozn", "doruc", "dorec", "vrace", "zpozd", "opozd", "nepod",  # pl, cs
+        "vrate", "onesk",  # sk
+        "sikertelen", "kesle", "vissza", "nelivr", "netrans", "intar", "esuat",  # hu, ro
+        "gecik", "iade",  # tr
+        "edast", "ebaon", "lliur", "endar",  # et, ca
+        "atras", "adiad",  # pt
     )
     for stem in (stem[:5],)
 )  # fmt: skip
@@ -45,13 +58,23 @@ _MARKS = tuple(
 _SPACED = bytes(octet if chr(octet).isalnum() and octet < 128 else 32 for octet in range(256))
 
 _FOREIGN_MARKS = (
-    "достав", "ошибка", "возврат", "поверн", "не вдалося",
-    "退", "投", "送", "傳遞", "无法", "無法", "失败", "失敗", "配", "エラー", "届", "見つか",
-    "배달", "반송", "전송", "실패", "전달",
-    "παρ", "αποτυχ", "αδύνατ", "ส่ง", "ไม่สามารถ", "không", "gửi",
-    "מסיר", "לא ניתן", "נמסר", "הודע", "تعذر", "فشل", "تسليم",
+    # Russian, Ukrainian, Bulgarian
+    "достав", "ошибк", "возвра", "поверн", "не удал", "не отправл", "не вдал", "отложен", "задерж", "затрим",
+    "відкладен", "върна", "неуспеш", "забаве", "почтовая сист", "почтовый роб", "поштова сист",
+    # Chinese, Japanese, Korean
+    "退", "投递", "投遞", "传递", "傳遞", "传输", "送达", "送達", "寄达", "邮件发送", "无法", "無法", "失败", "失敗",
+    "未能", "延迟", "延遲", "送信", "返送", "配信", "配送", "配達", "未達", "不達", "遅延", "宛先不明", "エラー", "届",
+    "見つか", "배달", "반송", "전송", "발송", "실패", "전달", "지연", "되돌아", "리턴",
+    # Greek, Thai, Vietnamese, Hebrew, Arabic, Hindi
+    "παραδ", "αποτυχ", "απετυχ", "αδυνα", "ανεπιδ", "σφαλμα", "επιστρ", "δεν στα", "καθυστ", "συστημα ηλεκ",
+    "ไม่สามารถ", "ตีกลับ", "ส่งคืน", "ส่งกลับ", "ส่งไม่", "นำส่ง", "ระบบส่ง", "การส่ง", "ล้มเหลว", "ล่าช้า", "không", "gửi",
+    "מסיר", "לא ניתן", "נמסר", "הודע", "הוחזר", "חוזר", "נכשל", "כשל", "שגיא", "עיכוב", "עוכב", "מושה", "מערכת הדואר",
+    "מערכת דואר", "تعذر", "فشل", "تسليم", "توصيل", "لم يتم", "لم تصل", "مرتجع", "معاد", "إرجاع", "غير قابل", "متأخر",
+    "مؤجل", "تأخير", "نظام البريد", "वितर", "सुपुर्द", "डिलीवर", "नहीं भेजा", "संदेश वापस", "विलंबित",
     "não", "échec", "nedoruč", "nie można", "nu s-a", "kézbes", "kézbesít", "levér", "olevererbar",
 )  # fmt: skip
+
+_FOLDED_MARKS = tuple(fold(mark) for mark in _FOREIGN_MARKS)
 
 _EMPTY_FROM = re.compile(rb"^from:[^@\n]*<>|^from:[ \t]*\r?\n(?![ \t])|^from:\s*\Z", re.MULTILINE)
 
@@ -72,7 +95,7 @@ def _speaks(lower: bytes) -> bool:
 
 
 def _foreign(fields: bytes) -> bool:
-    text = decode_header(fields).lower()
-    if any(mark in text for mark in _FOREIGN_MARKS):
+    text = fold(decode_header(fields))  # words may come with accents, without, or in pieces
+    if any(mark in text for mark in _FOLDED_MARKS):
         return True
     return _speaks(text.encode())

@@ -15,6 +15,7 @@ _CODECS = {
     "utf-8": "utf_8",
     "utf8": "utf_8",
     "unicode-1-1-utf-8": "utf_8",
+    "unicode-1-1-utf-7": "utf_7",  # the SMTP service of Windows writes its notices in it
     "us-ascii": "cp1252",
     "ascii": "cp1252",
     "ansi_x3.4-1968": "cp1252",
@@ -312,7 +313,8 @@ _BREAKS = frozenset(
 )  # fmt: skip
 _SILENT = frozenset(("style", "script", "!--"))
 _TAG_NAME = re.compile(r"/?[a-z0-9!-]{1,12}")
-_HREF = re.compile(r"""href\s{0,9}=\s{0,9}["']?([^"'\s>]{1,500})""", re.IGNORECASE)
+_LINKING = frozenset(("a", "area", "base", "form", "button", "input"))
+_HREF = re.compile(r"""(?:href|action)\s{0,9}=\s{0,9}["']?\s{0,9}([^"'\s>]{1,500})""", re.IGNORECASE)
 
 
 def strip_html(source: str) -> tuple[str, tuple[str, ...]]:
@@ -340,7 +342,7 @@ def strip_html(source: str) -> tuple[str, tuple[str, ...]]:
             silent = "" if tag.endswith("--") else "!--"
         elif name in _SILENT:
             silent = name
-        elif name == "a" and len(links) < 50 and (href := _HREF.search(tag)):
+        elif name in _LINKING and len(links) < 50 and (href := _HREF.search(tag)):
             links.append(href[1])
         verbatim = (verbatim or name == "pre") and name != "/pre"
         if not silent:
@@ -353,6 +355,8 @@ def strip_html(source: str) -> tuple[str, tuple[str, ...]]:
 _MARKS = re.compile("[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u0640\u064b-\u065f\u0670]+")
 _SIGNS = str.maketrans(
     {"’": "'", "‘": "'", "`": "'", "´": "'", "“": '"', "”": '"', "–": "-", "—": "-", "\xad": "", "ı": "i"}
+    # Letters that Unicode does not take apart, and people without them on their keyboards do
+    | dict(zip("łŁøØđĐßæÆœŒ", ("l", "l", "o", "o", "d", "d", "ss", "ae", "ae", "oe", "oe"), strict=True))
     # What cannot be seen: zero-width characters, directions (Unicode, UAX 9)
     | dict.fromkeys((*"\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u061c", *map(chr, range(0x202A, 0x202F))), "")
     | dict.fromkeys(map(chr, range(0x2066, 0x206A)), "")
