@@ -59,7 +59,7 @@ def test_line_ends_do_not_count(sample: Sample) -> None:
 
 @each_sample
 def test_cut_mail_gets_the_same_verdict_or_an_honest_one(sample: Sample) -> None:
-    """Wherever a mail is cut, the verdict is that of the whole, or a weaker one that says so: never a bounce of none."""
+    """Wherever it is cut, the verdict is that of the whole, or a weaker one that says so; never a bounce of none."""
     whole = verdict_of(sample.raw)
 
     for end in range(0, len(sample.raw), 23):
