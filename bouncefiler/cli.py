@@ -87,15 +87,17 @@ def _account_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+_SPANS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+
+
 def _moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> datetime | None:
     if value is None:
         return None
-    if value[:-1].isdecimal() and len(value) < 8 and value[-1] in "hdw":
-        unit = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}[value[-1]]
-        return datetime.now(UTC) - int(value[:-1]) * unit
     try:
+        if value[:-1].isdecimal() and value[-1] in _SPANS:
+            return datetime.now(UTC) - int(value[:-1]) * _SPANS[value[-1]]
         return datetime.fromisoformat(value).astimezone()
-    except ValueError:
+    except (ValueError, OverflowError):
         raise click.BadParameter("expected a date such as 2026-03-01, or a span such as 30d or 12h") from None
 
 

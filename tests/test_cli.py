@@ -1,0 +1,116 @@
+"""The commands that need no server: what they print, for people and for programs, and how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SAMPLE = Path(__file__).parent / "mail" / "qmail"
+
+
+def bouncefiler(
+    *arguments: str, home: Path, stdin: bytes = b"", language: str = "C.UTF-8"
+) -> subprocess.CompletedProcess[bytes]:
+    environ = {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": language}
+    command = [sys.executable, "-m", "bouncefiler", *arguments]
+    return subprocess.run(command, input=stdin, env=environ, capture_output=True, timeout=60, check=False)
+
+
+def sample() -> Path:
+    return min(SAMPLE.glob("*.eml"))
+
+
+def test_explain_writes_one_object_a_line_whose_first_fields_are_those_that_are_scored(tmp_path: Path) -> None:
+    done = bouncefiler("explain", "--json", str(sample()), str(sample()), home=tmp_path)
+
+    first, second = (json.loads(line) for line in done.stdout.splitlines())
+    assert first == second
+    assert list(first)[:5] == ["id", "is_bounce", "kind", "cause", "recipients"]
+    assert (first["id"], first["is_bounce"], first["kind"]) == (sample().stem, True, "failed")
+    assert all(isinstance(address, str) for address in first["recipients"])
+
+
+def test_explain_reads_standard_input(tmp_path: Path) -> None:
+    done = bouncefiler("explain", home=tmp_path, stdin=sample().read_bytes())
+
+    assert done.returncode == 0
+    assert b"qmail" in done.stdout
+
+
+def test_explain_says_which_rows_spoke(tmp_path: Path) -> None:
+    verdict = json.loads(bouncefiler("explain", "--json", str(sample()), home=tmp_path).stdout)
+    text = bouncefiler("explain", str(sample()), home=tmp_path).stdout.decode()
+
+    assert verdict["evidence"]
+    assert all(fact["rule"] in text for fact in verdict["evidence"])
+
+
+def test_explain_gives_advice_in_the_readers_language(tmp_path: Path) -> None:
+    english = bouncefiler("explain", str(sample()), home=tmp_path).stdout
+    portuguese = bouncefiler("explain", str(sample()), home=tmp_path, language="pt_BR.UTF-8").stdout
+
+    assert english != portuguese
+
+
+def test_explain_goes_on_after_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    done = bouncefiler("explain", "--json", str(tmp_path / "none.eml"), str(sample()), home=tmp_path)
+
+    assert done.returncode == 1
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr.decode().startswith("bouncefiler: ")
+    assert "none.eml" in done.stderr.decode()
+
+
+def test_explain_lets_no_control_character_of_a_mail_through(tmp_path: Path) -> None:
+    hostile = sample().read_bytes().replace(b"example", b"\x1b]0;x\x07\xe2\x80\xae\x9bexample")
+
+    for arguments in (("explain",), ("explain", "--json")):
+        out = bouncefiler(*arguments, home=tmp_path, stdin=hostile).stdout
+        assert out
+        assert not {b"\x1b", b"\x07", b"\x9b", b"\xe2\x80\xae"} & {
+            out[i : i + n] for n in (1, 3) for i in range(len(out))
+        }
+
+
+@pytest.mark.parametrize("command", ["preview", "clean", "run", "folders"])
+def test_without_a_configuration_each_command_says_where_it_belongs(tmp_path: Path, command: str) -> None:
+    done = bouncefiler(command, home=tmp_path)
+
+    assert done.returncode == 78
+    assert str(tmp_path / ".config" / "bouncefiler" / "config.toml") in done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+
+
+def test_an_account_that_there_is_not_is_named_with_those_that_there_are(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text('[accounts.home]\nhost = "mail.example.org"\nuser = "ana"\n')
+
+    done = bouncefiler("--config", str(config), "login", "work", home=tmp_path)
+
+    assert done.returncode == 78
+    assert "work" in done.stderr.decode()
+    assert "home" in done.stderr.decode()
+
+
+@pytest.mark.parametrize("when", ["yesterday", "2026-13-01", "d", "-1d", "999999d", "9" * 5000 + "d"])
+def test_a_date_that_is_none_is_refused(tmp_path: Path, when: str) -> None:
+    done = bouncefiler("preview", "--since", when, home=tmp_path)
+
+    assert done.returncode == 2
+    assert b"--since" in done.stderr
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """The program's parts are only loaded by the commands that use them."""
+    heavy = {"imapclient", "pydantic", "apscheduler", "keyring", "rich", "sqlite3", "bouncefiler.app"}
+    code = "import sys, bouncefiler.cli; print(*sys.modules)"
+
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+    assert "click" in loaded
+    assert not heavy & set(loaded)
