@@ -55,10 +55,11 @@ OCTETS_AT_ONCE = 8 * 1024 * 1024
 REMOVE_AT_ONCE = 500
 """Messages in one command that removes copied originals."""
 
-MAX_REFUSALS = 40
+MAX_REFUSALS = 100
 """How many FETCH commands of one call the server may refuse before we believe that it is not about single messages."""
 
 _LEAN_FIELDS = b"BODY.PEEK[HEADER.FIELDS (FROM SUBJECT CONTENT-TYPE MESSAGE-ID)]"
+_GOODBYE_SECONDS = 5.0
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 20, "TCP_KEEPCNT": 3}
 
@@ -104,7 +105,10 @@ def _dial(server: Server) -> socket.socket:
 
 
 class _Transport(imaplib.IMAP4):
-    """imaplib's protocol over our wire, which is bounded in what it reads and in time, and keeps no passwords."""
+    """imaplib's protocol over our wire, which is bounded in what it reads and in time, and keeps no passwords.
+
+    What is overridden or called with an underscore is imaplib's own, and unknown to its type stubs.
+    """
 
     def __init__(self, server: Server, dial: Dial, secure: Callable[[socket.socket], socket.socket]) -> None:
         self._server = server
@@ -270,18 +274,18 @@ def _fingerprint_seen(server: Server, dial: Dial) -> str | None:
     """Connect once more and look at the certificate, so that the user can compare it. Nothing is sent after TLS."""
 
     def look(sock: socket.socket) -> socket.socket:
-        raise _SeenError(tls.peek(sock))
+        raise _Seen(tls.peek(sock))
 
     try:
         _secured(server, dial, look)
-    except _SeenError as seen:
+    except _Seen as seen:
         return str(seen)
-    except (OSError, AccountError, imaplib.IMAP4.error, stream.Lost, stream.Garbled):
-        pass
+    except (*FOREIGN, AccountError):
+        return None
     return None
 
 
-class _SeenError(Exception):
+class _Seen(Exception):
     """The certificate's fingerprint; ends a connection that was made for nothing else."""
 
 
@@ -459,6 +463,7 @@ class ImapReader:
         """Log out, where that can still be done, and hang up. Never CLOSE, which would expunge; never raises."""
         last = [b"UNSELECT"] if self._selected and "UNSELECT" in self._capabilities else []
         with suppress(*FOREIGN):
+            self._client.transport.wire.source.timeout = _GOODBYE_SECONDS
             if self._pipe.idle and not self._pipe.broken:
                 self._pipe.send(*(stream.Leave(text) for text in (*last, b"LOGOUT")))
                 self._pipe.drain()
@@ -562,7 +567,11 @@ class ImapReader:
             return self._send(stream.Fetch(_fetch(uids, items), section, wanted, at_most, octets), state)
 
         seen: set[int] = set()
-        for _, item in self._each(chunks, send):
+        last = 0
+        for uids, item in self._each(chunks, send):
+            if uids[0] > last:  # otherwise it is a part of the same job, asked for again after a refusal
+                seen.clear()
+                last = uids[-1]
             reading = _reading(item)
             if reading and reading.uid not in seen:
                 seen.add(reading.uid)
@@ -751,6 +760,9 @@ class ImapAccount(ImapReader):
             self._targets.pop(batch.to, None)
             raise self._refusal(f"move mail from {batch.source!r} to {batch.to!r}", reply)
         moved = _copyuid(reply, batch.uids)
+        known = self._targets.get(batch.to)
+        if known and moved.uids and moved.to_uidvalidity != known.uidvalidity:
+            del self._targets[batch.to]  # somebody has made it anew since we looked
         if self.method is Method.COPY and moved.uids:
             self._expunge(sorted(moved.uids))
         return moved

@@ -134,9 +134,9 @@ class _Source(io.RawIOBase):
 
     def __init__(self, sock: _Socket, timeout: float, clock: Callable[[], float]) -> None:
         self.sock = sock
+        self.timeout = timeout
         self.useful = True
         self.held = False
-        self._timeout = timeout
         self._clock = clock
         self._deadline = 0.0
 
@@ -151,7 +151,7 @@ class _Source(io.RawIOBase):
             self._deadline, self.useful = now + PATIENCE, False
         if now >= self._deadline:
             raise TimeoutError(f"no end of the answer within {PATIENCE:.0f} seconds")
-        self.sock.settimeout(min(self._timeout, self._deadline - now))
+        self.sock.settimeout(min(self.timeout, self._deadline - now))
         return self.sock.recv_into(buffer)
 
 
