@@ -194,6 +194,39 @@ def test_the_service_files_what_arrives_and_ends_on_request(user: User) -> None:
     assert process.returncode == 0, err
 
 
+def test_the_service_stops_trying_a_refused_password_and_says_so(user: User) -> None:
+    process = user.start("run", password="not this one")
+    _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 77
+    assert "refuses to log" in err
+    assert user.server.log().count(f"user=<{user.name}>, method") <= 2
+
+
+def test_the_service_waits_while_the_server_is_away_and_goes_on_when_it_is_back(user: User, tmp_path: Path) -> None:
+    """A configuration that names a dead port stands for the outage; SIGHUP, for the moment when it is over."""
+    user.fill(mailbox(8, 4))
+    user.configure(port=1)
+    process = user.start("run")
+    try:
+        time.sleep(2.0)
+        assert process.poll() is None, "it gave up"
+        user.configure()
+        process.send_signal(signal.SIGHUP)
+        _await(lambda: len(user.snapshot().get("Bounces", ())) == 2)
+        (tmp_path / "config.toml").write_text("accounts = 7")
+        process.send_signal(signal.SIGHUP)
+        time.sleep(1.0)
+        assert process.poll() is None, "a wrong configuration ended it"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 0
+    assert "nothing listens" in err
+    assert "config.toml" in err
+
+
 def _await(condition: object, seconds: float = 30.0) -> None:
     assert callable(condition)
     end = time.monotonic() + seconds
