@@ -13,7 +13,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from bouncefiler.backscatter.volume import BASE_DAYS, HISTORY, Count, Level, Usual, WatchPolicy, count, surge, usual_at
+from bouncefiler.backscatter.volume import (
+    BASE_DAYS,
+    HISTORY,
+    Count,
+    Usual,
+    WatchPolicy,
+    bounces,
+    count,
+    incomplete_beta,
+    surge,
+    usual_at,
+)
 
 ESCALATION = 4
 """It is worth telling again when there are so many times more than the user was told."""
@@ -27,7 +38,7 @@ LONGEST_REMINDER = timedelta(days=7)
 REOPENS = timedelta(days=7)
 """A wave that comes back within this is the same incident."""
 
-UNLIKE = 0.01
+UNLIKE = 1e-3
 """A lull is the end when a wave as it was would have so small a chance of it."""
 
 CLOCK_SLACK = timedelta(days=1)
@@ -36,6 +47,7 @@ CLOCK_SLACK = timedelta(days=1)
 _DAY = 86_400
 _STEP = _DAY // 4
 _LULLS = (2 * _STEP, 4 * _STEP, 8 * _STEP)
+_PAUSES = (_STEP // 3, _STEP, 2 * _STEP)
 
 
 class Diagnosis(StrEnum):
@@ -124,14 +136,17 @@ class _View:
     def at(self, seconds: int) -> datetime:
         return datetime.fromtimestamp(seconds, self.now.tzinfo)
 
-    def count(self, start: float, end: float | None = None) -> Count:
-        return count(self.times, start, self.end if end is None else end)
+    def bounces(self, start: float, end: float) -> int:
+        return bounces(self.times, start, end)
+
+    def count(self, start: float, end: float) -> Count:
+        return count(self.times, start, end)
 
     def usual(self, before: int) -> Usual:
         return usual_at(self.times, before, self.known_since)
 
     def beyond_threshold(self, start: int, end: int) -> bool:
-        return self.policy.threshold is not None and self.count(start, end).bounces >= self.policy.threshold
+        return self.policy.threshold is not None and self.bounces(start, end) >= self.policy.threshold
 
 
 def assess(
@@ -192,20 +207,20 @@ def _beginning(view: _View, after: int | None) -> int | None:
     if found:
         return found.began
     day_ago = max(view.end - _DAY, after or 0)
-    blocked = view.diagnosis is Diagnosis.COMPROMISED and view.count(day_ago).bounces > 0
+    blocked = view.diagnosis is Diagnosis.COMPROMISED and view.bounces(day_ago, view.end) > 0
     if blocked or view.beyond_threshold(day_ago, view.end):
         return view.times[bisect_right(view.times, day_ago)]
     return None
 
 
 def _measured(view: _View, incident: Incident) -> Incident:
-    counted = view.count(view.end - _DAY).bounces
+    counted = view.bounces(view.end - _DAY, view.end)
     seen = view.times[bisect_right(view.times, view.end) - 1]
     return replace(
         incident,
         last_seen=view.at(seen),
         count=counted,
-        total=incident.earlier + view.count(_began(incident) - 1).bounces,
+        total=incident.earlier + view.bounces(_began(incident) - 1, view.end),
         peak=max(incident.peak, counted),
     )
 
@@ -237,15 +252,17 @@ def _escalates(view: _View, incident: Incident) -> bool:
 
 
 def _needs_reminder(view: _View, incident: Incident) -> bool:
-    notified = _notified(incident)
-    began = _began(incident)
+    notified, began = _notified(incident), _began(incident)
     pause = max(view.policy.renotify, min(notified - view.at(began), LONGEST_REMINDER))
     if view.moment - notified < pause:
         return False
-    since = max(math.floor(notified.timestamp()), view.end - _DAY)
     if view.beyond_threshold(view.end - _DAY, view.end):
         return True
-    return not view.usual(began).ordinary(view.count(since), (view.end - since) / _DAY)
+    base = view.usual(began)
+    if any(_paused(view, began, view.end, base, span) for span in _PAUSES):
+        return False
+    since = max(math.floor(notified.timestamp()), view.end - _DAY)
+    return not base.ordinary(view.count(since, view.end), (view.end - since) / _DAY)
 
 
 def _notified(incident: Incident) -> datetime:
@@ -285,32 +302,39 @@ def _lull(view: _View, began: int, end: int, base: Usual) -> int:
         return 0
     if view.beyond_threshold(end - _DAY, end):
         return 0
-    for lull in _LULLS:
-        counted = view.count(end - lull, end)
-        quiet = base.ordinary(counted, lull / _DAY)
-        if quiet and (
-            lull == _LULLS[-1] or _unlike(view.count(began - 1, end - lull), end - lull - began, counted, lull)
-        ):
+    for lull in _LULLS[:-1]:
+        if _paused(view, began, end, base, lull):
             return lull
-    return 0
+    last = _LULLS[-1]
+    if end - last < began:
+        return 0
+    return last if base.ordinary(view.count(end - last, end), last / _DAY) else 0
 
 
-def _unlike(wave: Count, seconds: int, lull: Count, lull_seconds: int) -> bool:
-    """Whether a wave of so much in so many seconds would hardly have left so little for as long as the lull."""
-    if seconds < _STEP:
+def _paused(view: _View, began: int, end: int, base: Usual, span: int) -> bool:
+    """Whether the last `span` seconds were as usual, and quieter than a wave that goes on as it was would be.
+
+    Of a wave at one rate each spell falls into the last part of the time with that part's share, so the number there
+    is binomial.
+    """
+    lull, before = view.count(end - span, end), end - span - began
+    if before < span / 2 or not base.ordinary(lull, span / _DAY):
         return False
-    return 1 - Level(wave.spells, seconds / _DAY).chance(lull.spells + 1, lull_seconds / _DAY) < UNLIKE
+    wave = view.count(began - 1, end - span)
+    return incomplete_beta(before / (before + span), wave.spells, lull.spells + 1) < UNLIKE
 
 
 def _closed(view: _View, incident: Incident, end: int, lull: int) -> Incident:
     """Close the incident at `end`; what came in the lull no longer belongs to it."""
-    began = _began(incident)
-    last = bisect_right(view.times, end - lull)
+    began, last = _began(incident), bisect_right(view.times, end - lull)
+    counted = view.bounces(end - _DAY, end)
+    days = (view.bounces(day - _DAY, day) for day in range(began + _STEP, end, _STEP))
     return replace(
         incident,
         last_seen=view.at(view.times[last - 1]),
-        count=view.count(end - _DAY, end).bounces,
-        total=incident.earlier + view.count(began - 1, end - lull).bounces,
+        count=counted,
+        total=incident.earlier + view.bounces(began - 1, end - lull),
+        peak=max(incident.peak, counted, *days),
         closed=view.at(end),
         notified=view.moment,
     )

@@ -166,8 +166,13 @@ class Wave:
     peak: int
 
 
-def count(times: Sequence[int], start: float, end: float) -> Count:
+def bounces(times: Sequence[int], start: float, end: float) -> int:
     """Count the bounces after `start`, up to and including `end`; `times` ascend."""
+    return bisect_right(times, end) - bisect_right(times, start)
+
+
+def count(times: Sequence[int], start: float, end: float) -> Count:
+    """Count bounces and spells after `start`, up to and including `end`; `times` ascend."""
     return _count(times, bisect_right(times, start), bisect_right(times, end))
 
 
@@ -253,11 +258,11 @@ def _count(times: Sequence[int], low: int, high: int) -> Count:
     """Count by leaps from spell to spell: the cost grows with the time looked at, not with the size of a flood."""
     if high - low < len(_FEW):
         return _FEW[high - low]
-    bounces, spells = high - low, 0
+    of_all, spells = high - low, 0
     while low < high:
         spells += 1
         low = bisect_left(times, times[low] + SPELL, low + 1, high)
-    return Count(bounces, spells)
+    return Count(of_all, spells)
 
 
 def _quarters(times: Sequence[int], first_day: int, last_day: int) -> tuple[Count, ...]:
@@ -315,11 +320,11 @@ def _day(quarters: Sequence[Count], day: int) -> Count:
 
 def _usual(quarters: Sequence[Count], days: Sequence[int]) -> Usual:
     base = [quarters[i] for day in days for i in range(day * _QUARTERS, (day + 1) * _QUARTERS)]
-    spells = [quarter.spells for quarter in base]
-    bounces = [quarter.bounces for quarter in base]
+    by_spells = [quarter.spells for quarter in base]
+    by_bounces = [quarter.bounces for quarter in base]
     return Usual(
-        Level(sum(spells), len(days), _clump(spells)),
-        Level(sum(bounces), len(days), max(CLUMP, _clump(bounces))),
+        Level(sum(by_spells), len(days), _clump(by_spells)),
+        Level(sum(by_bounces), len(days), max(CLUMP, _clump(by_bounces))),
     )
 
 
