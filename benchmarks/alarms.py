@@ -3,8 +3,8 @@
     python benchmarks/alarms.py [--mailboxes 5] [--waves 10] [--every 60] [--seed 1]
 
 Each mailbox is looked at every hour (`--every` minutes) as the service would, for a year. Beside our figures stand
-those of a fixed threshold of 10 bounces in 24 hours, which is what a program without statistics would do. The default is
-done in two minutes; rare events need more mailboxes.
+those of a fixed threshold of 10 bounces in 24 hours, which is what a program without statistics would do. The default
+is done in two minutes; rare events need more mailboxes.
 """
 
 from __future__ import annotations
