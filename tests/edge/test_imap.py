@@ -683,9 +683,10 @@ def test_a_folder_that_may_not_be_opened_is_not_missing() -> None:
         account.state("INBOX")
 
 
-def test_a_server_in_trouble_is_not_an_account_without_folders() -> None:
+@pytest.mark.parametrize("listed", ["NO [UNAVAILABLE] later", "OK nothing there"])
+def test_a_server_in_trouble_is_not_an_account_without_folders(listed: str) -> None:
     """Nothing is made or given up because of a server that will be well again."""
-    sick = Part({"(SELECT|STATUS|LIST)": "TAG NO [UNAVAILABLE] later"})
+    sick = Part({"LIST": f"TAG {listed}", "(SELECT|STATUS)": "TAG NO [UNAVAILABLE] later"})
     with account_on(sick) as (account, scripted):
         asks: list[Callable[[str], object]] = [account.state, account.prepare]
         for ask in asks:
@@ -814,6 +815,30 @@ def test_changes_are_seen_without_unselect() -> None:
         assert not account.changed(opened(account))
 
     assert scripted.commands()[-3:-1] == ["NOOP", 'STATUS "INBOX" (UIDNEXT UIDVALIDITY)']
+
+
+@pytest.mark.dovecot
+def test_another_folder_is_opened_when_all_is_quiet(dovecot: Dovecot) -> None:
+    """UIDs of the old folder must not be taken for those of the new one."""
+
+    class Watching(Recorder):
+        def sendall(self, data: bytes) -> None:
+            if b" SELECT " in data:
+                quiet.append(len(account._pipe._flying) == 1)
+            super().sendall(data)
+
+    quiet: list[bool] = []  # whether no other answer was on its way when a folder was opened
+    server, mailbox = someone(dovecot, *(mail(n) for n in range(1, 10)))
+    mailbox.create("Other")
+    with imap.open_account(server, PASSWORD, Line(Watching)) as account:
+        account.window = 2
+        windows = account.scan(opened(account), Span(), lambda _: True)
+        next(windows)
+        opened(account, "Other")
+        next(windows)
+
+    assert quiet
+    assert all(quiet)
 
 
 @pytest.mark.dovecot

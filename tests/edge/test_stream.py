@@ -170,9 +170,13 @@ def test_messages_before_the_date_are_passed_over() -> None:
         b'* %d FETCH (UID %d INTERNALDATE "%s" %s {%d}\r\n%s)\r\n' % (uid, uid, date, SECTION, len(FIELDS), FIELDS)
         for uid, date in enumerate(dates, 1)
     )
-    server = Script(said + b"B1 OK done\r\n")
+    late, early = (
+        b'* 9 FETCH (UID %d %s {2}\r\n\r\n INTERNALDATE "%s")\r\n' % (uid, SECTION, date)  # another order
+        for uid, date in ((8, b" 2-Mar-2026 00:00:00 +0000"), (9, b" 2-Feb-2026 00:00:00 +0000"))
+    )
+    server = Script(said + late + early + b"B1 OK done\r\n")
 
-    assert server.ask(lean(1, 9, since=datetime(2026, 3, 1, tzinfo=UTC))) == [Lean(3, (2, 3, 4))]
+    assert server.ask(lean(1, 9, since=datetime(2026, 3, 1, tzinfo=UTC))) == [Lean(4, (2, 3, 4, 8))]
 
 
 def test_a_huge_field_is_cut() -> None:
@@ -252,19 +256,22 @@ def test_a_later_answer_can_be_wanted_first() -> None:
 
 def test_an_untagged_response_belongs_to_whoever_asked_for_it() -> None:
     """Dovecot answers several FETCH commands on end, and then says of all of them that they are done."""
-    body = b"* 1 FETCH (UID 1 BODY[]<0> {1}\r\nx)\r\n"
+    body = b"* 1 FETCH (UID 1 BODY[]<0> {4}\r\nbody)\r\n"
+    header = b"* 1 FETCH (UID 1 BODY[HEADER] {6}\r\nheader)\r\n"
     server = Script(
-        answer(1, 1) + answer(3, 3) + body + answer(2, 2) + b"* OK [COPYUID 7 1 9] Moved\r\n"
-        b"* 1 FETCH (UID 4)\r\nB1 OK done\r\nB2 OK done\r\nB3 OK done\r\nB4 OK done\r\nB5 OK done\r\n"
+        header + body + answer(1, 1) + answer(3, 3) + answer(2, 2) + b"* OK [COPYUID 7 1 9] Moved\r\n"
+        b"* 1 FETCH (UID 4)\r\nB1 OK done\r\nB2 OK done\r\nB3 OK done\r\nB4 OK done\r\nB5 OK done\r\nB6 OK\r\n"
     )
-    first, second, reading, numbers = lean(1, 2), lean(3, 4), messages(1), Number(b"FETCH")
-    server.pipe.send(first, second, reading, numbers)
+    first, second, reading, numbers = lean(1, 2), lean(3, 4), messages(1, octets=2), Number(b"FETCH")
+    headers = Fetch(b"UID FETCH", b"BODY[HEADER]", {1}, 1)
+    server.pipe.send(first, second, reading, headers, numbers)
 
     (moved,) = server.pipe.ask(b"UID MOVE")
 
     assert list(server.pipe.answers(first)) == [Lean(2, (1, 2))]
     assert list(server.pipe.answers(second)) == [Lean(1, (3,))]
-    assert [item.body for item in server.pipe.answers(reading)] == [b"x"]
+    assert [item.body for item in server.pipe.answers(reading)] == [b"bo"]
+    assert [item.body for item in server.pipe.answers(headers)] == [b"header"]
     assert list(server.pipe.answers(numbers)) == [4]
     assert moved.lines == (b"* OK [COPYUID 7 1 9] Moved\r\n",)
 
@@ -437,8 +444,9 @@ def test_more_messages_than_there_are_end_the_connection() -> None:
 
 
 def test_an_answer_that_is_kept_has_a_limit() -> None:
-    """Also when it consists of short lines."""
-    server = Script(b"* 1 EXISTS\r\n" * (stream.MAX_REPLY // 12 + 1))
+    """Also when no line of it is long."""
+    line = b"* OK " + b"x" * 200 + b"\r\n"
+    server = Script(line * (stream.MAX_REPLY // len(line) + 1))
 
     with pytest.raises(Garbled, match="octets"):
         server.pipe.ask(b"NOOP")
