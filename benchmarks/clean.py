@@ -188,6 +188,17 @@ def entrants(only: Sequence[str], *, wan: bool) -> list[Contestant]:
     return [one for one in present if not only or one.name.partition(",")[0] in {*only, "floor"}]
 
 
+def _of_nothing(server: Dovecot) -> str:
+    """Say what it costs to clean a mailbox in which there is nothing: what every run costs at least."""
+    costs = []
+    for _ in range(3):
+        with tempfile.TemporaryDirectory(prefix="bouncefiler-bench-") as directory:
+            place = Place(HOST, server.port, "empty", PASSWORD, Path(directory), Path(os.devnull))
+            costs.append(timed(contestants.bouncefiler().command(place), 60))
+    wall, cpu = (statistics.median(figures) for figures in zip(*((cost.wall, cost.cpu) for cost in costs), strict=True))
+    return f"clean of an empty mailbox: {wall:.2f} s, of these {cpu:.2f} s CPU: start-up, login, state"
+
+
 @contextmanager
 def _said_how_long(what: str) -> Iterator[None]:
     begun = time.monotonic()
@@ -223,6 +234,7 @@ def main() -> None:
                 )
                 print("\n".join(table(rows, size)))
         if not asked.wan:
+            print(_of_nothing(server))
             print("\n".join(idle.report(server)))
     print(f"\nload after: {os.getloadavg()[0]:.1f}")
 

@@ -105,4 +105,5 @@ def main(host: str, port: str, user: str, password: str, folder: str, oracle: st
     line.say([b"LOGOUT"])
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

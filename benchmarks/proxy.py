@@ -91,13 +91,15 @@ class Proxy:
         self.port: int = self._door.getsockname()[1]
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._doorman = threading.Thread(target=self._accept, daemon=True)
+        self._doorman.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         with suppress(OSError):
             self._door.shutdown(socket.SHUT_RDWR)
         self._door.close()
+        self._doorman.join()
 
     def take(self) -> Traffic:
         """Return what has passed since the last call."""
@@ -110,15 +112,23 @@ class Proxy:
         with suppress(OSError):
             while True:
                 client, _ = self._door.accept()
-                server = socket.create_connection(self._target)
-                with self._lock:
-                    self._traffic.connections += 1
-                talk = _Talk(self._traffic, self._lock)
-                for source, sink, say in ((client, server, talk.client_says), (server, client, talk.server_says)):
-                    sink.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    line = _Line(source, sink, self._slowness)
-                    threading.Thread(target=line.read, args=(say,), daemon=True).start()
-                    threading.Thread(target=line.write, daemon=True).start()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, socket.create_connection(self._target) as server:
+            with self._lock:
+                self._traffic.connections += 1
+            talk = _Talk(self._traffic, self._lock)
+            threads = []
+            for source, sink, say in ((client, server, talk.client_says), (server, client, talk.server_says)):
+                sink.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                line = _Line(source, sink, self._slowness)
+                threads += [threading.Thread(target=line.read, args=(say,)), threading.Thread(target=line.write)]
+            for thread in threads:
+                thread.daemon = True
+                thread.start()
+            for thread in threads:
+                thread.join()
 
 
 class _Line:
@@ -155,7 +165,6 @@ class _Line:
                     self._sink.sendall(chunk)
                 else:
                     self._sink.shutdown(socket.SHUT_WR)
-            except OSError:
+            except OSError:  # who should hear it has gone: let the other one know, and take the rest off its hands
                 with suppress(OSError):
                     self._source.shutdown(socket.SHUT_RDWR)
-                return
