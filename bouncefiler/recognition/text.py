@@ -210,7 +210,14 @@ _LOOKS = (
     # Arabic: windows-1256, ISO 8859-6; both without the octets in which the other has its commonest letters
     ("cp1256", _word(rb"[\xc1-\xd6\xd8-\xdf\xe1\xe3-\xe6\xec\xed]{2,40}")),
     ("iso8859_6", _word(rb"[\xc1-\xda\xe0-\xea]{2,40}")),
-    ("cp932", _pairs(rb"(?:[\x81-\x83\x88-\x9f\xe0-\xea][\x40-\x7e\x80-\xfc]){2,200}")),
+    # One character at least that begins with no letter of Latin: French has words such as "érée"
+    (
+        "cp932",
+        _pairs(
+            rb"(?:[\xe0-\xea][\x40-\x7e\x80-\xfc]){0,20}[\x81-\x83\x88-\x9f][\x40-\x7e\x80-\xfc]"
+            rb"(?:[\x81-\x83\x88-\x9f\xe0-\xea][\x40-\x7e\x80-\xfc]){1,200}"
+        ),
+    ),
     # A Japanese sentence has kana in it
     (
         "euc_jp",
