@@ -62,7 +62,7 @@ class Case:
         lines = text.split("\n")
         folded = [fold(line) if 0 < len(line) < MAX_MARK_CHARS else "" for line in lines]
         whole = "\n".join(folded)
-        marks = [mark for mark in self.rulebook.marks if mark in whole]
+        marks = self.rulebook.marks_in(whole)
         if not marks:
             return -1, -1
         number = next(at for at, line in enumerate(folded) if any(mark in line for mark in marks))

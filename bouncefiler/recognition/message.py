@@ -139,6 +139,7 @@ class Message:
         block, found, self.body = raw.lstrip(b"\n").partition(b"\n\n")
         self.headers = Headers(block[:MAX_HEADER_OCTETS])
         self.cut = cut
+        self._html: dict[int, tuple[int, tuple[str, tuple[str, ...]]]] = {}
         self.header_ended = bool(found)
         content_type = self.headers.raw("content-type")
         self.content_type = media_type(content_type)
@@ -223,10 +224,8 @@ class Message:
         room = MAX_TEXT_CHARS
         for part in self._texts:
             text = part.text(room)
-            if _is_html(part, text):
-                text = strip_html(text)[0]
-            out.append(text)
-            room -= len(text)
+            out.append(self._stripped(part, text)[0] if _is_html(part, text) else text)
+            room -= len(out[-1])
             if room <= 0:
                 break
         return _bound_lines("\n\n".join(out)[:MAX_TEXT_CHARS])
@@ -245,8 +244,14 @@ class Message:
             text = part.text(room) if room > 0 else ""
             room -= len(text)
             if _is_html(part, text):
-                out.extend(strip_html(text)[1])
+                out.extend(self._stripped(part, text)[1])
         return tuple(out)
+
+    def _stripped(self, part: Part, source: str) -> tuple[str, tuple[str, ...]]:
+        """Return the words and links of an HTML part, worked out once."""
+        if id(part) not in self._html or self._html[id(part)][0] != len(source):
+            self._html[id(part)] = (len(source), strip_html(source))
+        return self._html[id(part)][1]
 
 
 def media_type(value: bytes) -> str:
