@@ -303,6 +303,7 @@ def _log_to_stderr() -> None:
     else:
         form = "%(asctime)s %(levelname)s %(message)s"
     logging.basicConfig(format=form, level=logging.INFO)
+    logging.getLogger("imapclient").setLevel(logging.WARNING)  # it tells of every connection that ends
 
 
 class _Page:
