@@ -8,7 +8,7 @@ DEMO := .venv/.demo-installed
 DEV := .venv/.dev-installed
 
 .NOTPARALLEL:
-.PHONY: help check test accuracy bench demo readme clean
+.PHONY: help check test accuracy speed bench fuzz demo readme clean
 
 help:
 	@echo "make test      the tests; as root on Debian it first installs the servers that they start"
@@ -16,7 +16,7 @@ help:
 	@echo "make demo      preview, clean and an alert on an embedded server with sample mail; no account, no root"
 	@echo "make accuracy  how well bounces are recognised, on the tests' own mail and on CORPORA=\"directory …\""
 	@echo "make bench     what a first clean-up costs beside other programs, on a throw-away Dovecot; BENCH=\"arguments\""
-	@echo "make bench     how fast, beside flufl.bounce, on the tests' own mail or on CORPORA"
+	@echo "make speed     how fast mails are judged, beside flufl.bounce, on the tests' own or on CORPORA"
 	@echo "make fuzz      recognition on EXECUTIONS made-up mails, led by coverage (atheris; Linux)"
 	@echo "make readme    write the README's --help and preview blocks anew"
 	@echo "make clean     remove the environment and the caches"
@@ -37,8 +37,8 @@ bench: $(DEV)
 	@sh scripts/servers.sh
 	$(BIN)/python -m benchmarks.clean $(BENCH)
 
-bench: $(DEV)
-	@PYTHON="$(PYTHON)" sh scripts/venv.sh --group bench
+speed: $(DEV)
+	@PYTHON="$(PYTHON)" sh scripts/venv.sh --group speed
 	$(BIN)/python benchmarks/recognition.py $(CORPORA)
 	$(BIN)/python benchmarks/recognition.py --hostile
 

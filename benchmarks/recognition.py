@@ -78,7 +78,7 @@ def compare(messages: Sequence[bytes]) -> None:
     for name, rate in rates.items():
         print(f"{name:<14}{rate:>8,.0f} messages a second of processor time (median of {ROUNDS})")
     if other is None:
-        print("flufl.bounce is not installed: pip install --group bench")
+        print("flufl.bounce is not installed: make speed")
     else:
         print(f"ratio {rates['bouncefiler'] / rates['flufl.bounce']:.1f}")
 
