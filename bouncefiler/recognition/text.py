@@ -136,6 +136,8 @@ def decode(octets: bytes, charset: str = "") -> str:
         return _seven_bit(octets, codec)
     if (text := _utf8(octets, codec)) is not None:
         return text
+    if codec == "iso8859_2":
+        codec = _central(octets)
     if codec is not None and codec not in _WESTERN:
         return _decode_as(octets, codec) or octets.decode("latin-1")
     return _decode_as(octets, _guess(octets)) or octets.decode("latin-1")
@@ -252,7 +254,23 @@ def _guess(octets: bytes) -> str:
     high = sum(map(len, _HIGH.findall(sample)))
     explained = {codec: sum(map(len, pattern.findall(sample))) for codec, pattern in _LOOKS}
     best = max(explained, key=lambda codec: explained[codec])
-    return best if explained[best] * 2 > high else "cp1252"
+    if explained[best] * 2 > high:
+        return best
+    return _central(sample) if len(_CENTRAL.findall(sample)) * 20 >= high else "cp1252"
+
+
+# What Polish and Czech have within words: in windows-1252 their ł is a raised 3, their ě a letter that ends words, and
+# their ř one that comes before no accent
+_CENTRAL = re.compile(
+    rb"(?<=[A-Za-z\xe1\xe9\xed\xf3\xfd])[\xb1\xb3\xb6\xb9\xbe\xbf\xec](?=[a-z\xe1\xe9\xed\xf3\xfd])"
+    rb"|[\xe8\xf8][\xe1\xe9\xec\xed\xf9\xfd]"
+)
+_WINDOWS_LETTERS = re.compile(rb"[\x8a\x8c-\x8f\x9a\x9c-\x9f]")
+
+
+def _central(octets: bytes) -> str:
+    """Return which of the two charsets of Central Europe this is: only one has letters among its control codes."""
+    return "cp1250" if _WINDOWS_LETTERS.search(octets) else "iso8859_2"
 
 
 _ENCODED_WORD = re.compile(r"=\?([!-)+->@-~]{1,60}?)(?:\*[^?]{0,20})?\?([bBqQ])\?([^?\n]{0,2000}?)\?=")

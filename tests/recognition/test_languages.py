@@ -95,6 +95,19 @@ def test_latin_octets_called_utf8_are_understood(language: str) -> None:
     assert verdict.cause is not Cause.UNKNOWN
 
 
+@pytest.mark.parametrize("said", ["", "us-ascii", "iso-8859-1", "iso-8859-2", "windows-1250"])
+@pytest.mark.parametrize("charset", ["iso-8859-2", "cp1250"])
+@pytest.mark.parametrize("language", ["pl", "cs"])
+def test_charsets_of_central_europe_are_told_apart(language: str, charset: str, said: str) -> None:
+    """Servers there write either and call it what they like, but for ISO octets that they call windows-1250."""
+    if (charset, said) == ("iso-8859-2", "windows-1250"):
+        said = "iso-8859-2"
+    verdict = verdict_of(notice(language, charset, said))
+
+    assert verdict.kind is Kind.FAILED
+    assert verdict.cause is Cause.MAILBOX_FULL
+
+
 STRUCTURAL = tuple(sample for sample in all_samples() if sample.name.startswith(STRUCTURE))
 
 
