@@ -35,6 +35,9 @@ PASSWORD = "correct horse"
 HOST = "127.0.0.1"
 
 _STARTUP_SECONDS = 20.0
+
+# The server ends with whoever has started it, even if that is killed: then the pipe closes that `read` waits on.
+_LEASH = '("$@"; kill -KILL 0) & read _; kill -KILL 0'
 _FLAG_LETTERS = {"\\Draft": "D", "\\Flagged": "F", "\\Answered": "R", "\\Seen": "S", "\\Deleted": "T"}
 
 # What Dovecot 2.3 offers after login, in its own order.
@@ -249,10 +252,12 @@ class Dovecot:
 
     def stop(self) -> None:
         """End the server and remove its directory."""
-        # Dovecot's own way out takes a second; it leads the session that it was started in, so all go at once.
+        # Dovecot's own way out takes a second; all that was started is one process group, so it can go at once.
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        if self.process.stdin:
+            self.process.stdin.close()
         shutil.rmtree(self.base, ignore_errors=True)
 
 
@@ -408,9 +413,9 @@ def start(variant: Variant) -> Dovecot:
             lmtp_port=lmtp_port,
         )
     )
-    command = [str(DOVECOT), "-F", "-c", str(config)]
+    command = ["sh", "-c", _LEASH, "sh", str(DOVECOT), "-F", "-c", str(config)]
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     dovecot = Dovecot(base, variant, port, tls_port, lmtp_port, process, (owner.pw_uid, owner.pw_gid))
     try:
