@@ -10,6 +10,7 @@ from itertools import chain
 
 from bouncefiler.recognition import dsn
 from bouncefiler.recognition.dsn import DeliveryStatus
+from bouncefiler.recognition.index import pieces_of
 from bouncefiler.recognition.message import MAX_HEADER_OCTETS, Message, header_block_at, original_of
 from bouncefiler.recognition.rule import RECIPIENT_FIELDS, Facts
 from bouncefiler.recognition.rulebook import Rulebook
@@ -115,6 +116,17 @@ class Case:
     def folded_text(self) -> str:
         """The same as it is compared."""
         return fold(self.whole_text)
+
+    @cached_property
+    def _text_pieces(self) -> frozenset[str]:
+        head = self.facts.folded("text")
+        if not self.folded_text.startswith(head):
+            return frozenset(pieces_of(self.folded_text))
+        return self.facts.pieces("text").union(pieces_of(self.folded_text[max(0, len(head) - 3) :]))
+
+    def text_pieces(self) -> frozenset[str]:
+        """Its pieces, by which an index finds literals: worked out once, though each recipient asks for them."""
+        return self._text_pieces
 
     @property
     def inline(self) -> bool:

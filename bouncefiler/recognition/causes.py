@@ -29,6 +29,7 @@ def _cause(case: Case, recipient: Recipient, layout: Layout | None) -> tuple[Cau
     text = Facts(
         lambda name: case.whole_text if name == "diagnostic_code" else facts.text(name),
         {"diagnostic_code": case.folded_text},
+        {"diagnostic_code": case.text_pieces},
     )
     speaks = _says_something(recipient.diagnostic_code)
     steps: tuple[Callable[[], _Answer], ...] = (

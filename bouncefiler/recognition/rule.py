@@ -58,9 +58,16 @@ Compile = Callable[[str], Pattern]
 class Facts:
     """The values of fields that conditions ask for, worked out when first asked for."""
 
-    __slots__ = ("_folded", "_lookup", "_pieces", "_texts")
+    __slots__ = ("_cut", "_folded", "_lookup", "_pieces", "_texts")
 
-    def __init__(self, lookup: Callable[[str], str], folded: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        lookup: Callable[[str], str],
+        folded: Mapping[str, str] | None = None,
+        pieces: Mapping[str, Callable[[], frozenset[str]]] | None = None,
+    ) -> None:
+        """Take where values come from, and for some fields what others have worked out already."""
+        self._cut = pieces or {}
         self._lookup = lookup
         self._texts: dict[str, str] = {}
         self._folded: dict[str, str] = dict(folded or {})
@@ -81,18 +88,9 @@ class Facts:
     def pieces(self, name: str) -> frozenset[str]:
         """Return the pieces of that by which an index finds literals."""
         if name not in self._pieces:
-            text = self.folded(name)
-            self._pieces[name] = _pieces_of_long(text) if len(text) > _LONG else frozenset(pieces_of(text))
+            cut = self._cut.get(name)
+            self._pieces[name] = cut() if cut else frozenset(pieces_of(self.folded(name)))
         return self._pieces[name]
-
-
-_LONG = 1_000
-
-
-@lru_cache(maxsize=2)
-def _pieces_of_long(text: str) -> frozenset[str]:
-    """Cut the text of a message once, though each of its recipients asks for it."""
-    return frozenset(pieces_of(text))
 
 
 @dataclass(frozen=True, slots=True)
