@@ -91,7 +91,7 @@ PARTS = st.sampled_from(
         b"\n" + WORDS, STATUS, RETURNED, html(b"https://shop.example/"), html(b"https://aka.ms/x"), b"", b"\n",
         b"Content-Type: application/pdf; name=a.pdf\n\nx", b"Content-Type: multipart/mixed; boundary=b\n",
         b"Content-Type: text/plain\nContent-Transfer-Encoding: base64\n\nNTUwIDUuMS4x",
-        b"Content-Type: multipart/alternative; boundary=c\n\n--c\n\nwords\n--c\nContent-Type: text/html\n\n<a href=x>\n",
+        b"Content-Type: multipart/alternative; boundary=c\n\n--c\n\nx\n--c\nContent-Type: text/html\n\n<a href=x>\n",
     ]
 )  # fmt: skip
 
