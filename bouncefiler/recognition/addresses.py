@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+_LETTERS = "A-Za-z0-9\u00c0-\u024f\u0370-\u052f"
+"""Letters of scripts that put blanks between words; Han and the like would glue the sentence to the address."""
 ADDRESS = re.compile(
-    r"(?:[A-Za-z0-9!#$%&'+^_`{|}~.?-]{1,64}|\"[^\"\n@]{1,64}\")@(?:[A-Za-z0-9_-]{1,63}\.){1,8}[A-Za-z0-9-]{2,63}(?![A-Za-z0-9_-])"
+    rf"(?:[{_LETTERS}!#$%&'+^_`{{|}}~.?-]{{1,64}}|\"[^\"\n@]{{1,64}}\")@"
+    rf"(?:[{_LETTERS}_-]{{1,63}}\.){{1,8}}[{_LETTERS}-]{{2,63}}(?![{_LETTERS}_-])"
 )
-"""An address in free text (RFC 5321, 4.1.2, without the rarer forms)."""
+"""An address in free text (RFC 5321, 4.1.2; RFC 6531, 3.3; without the rarer forms)."""
 
 # From the surest to the vaguest. Each names the failed address by where it stands, not by words.
 _SHAPES = tuple(
@@ -29,23 +32,34 @@ _OFFICES = re.compile(
     re.IGNORECASE,
 )
 _AREA = 8_000
+_VAGUE = _SHAPES[-2:]
+"""Shapes that any address has: of those, only what the returned message was addressed to, if one of them was."""
 
 
-def addresses_near_failure(text: str, bystanders: frozenset[str]) -> tuple[str, ...]:
-    """Return the addresses that `text` calls failed, by the surest shape that occurs; none of the bystanders."""
+def addresses_near_failure(text: str, bystanders: frozenset[str], addressed: frozenset[str]) -> tuple[str, ...]:
+    """Return the addresses that `text` calls failed, by the surest shape that occurs; none of the bystanders.
+
+    `addressed` is to whom the returned message was addressed, as far as known.
+    """
     area = text[:_AREA]
     if "@" not in area:
         return ()
     offices: tuple[str, ...] = ()
+    guess: tuple[str, ...] = ()
     for shape in _SHAPES:
         found = tuple(address for address in clean(shape.findall(area)) if address.lower() not in bystanders)
         persons = tuple(address for address in found if not _OFFICES.match(address))
-        if persons:
-            return persons if shape is not _SHAPES[-1] else persons[:1]
-        offices = offices or (found if shape is not _SHAPES[-1] else ())
-    return offices
+        if persons and shape not in _VAGUE:
+            return persons
+        if known := tuple(address for address in persons if address.lower() in addressed):
+            return known
+        last = shape is _SHAPES[-1]
+        guess = guess or (persons[:1] if last else persons)
+        offices = offices or (() if last else found)
+    return guess or offices
 
 
 def clean(addresses: Iterable[str]) -> tuple[str, ...]:
     """Return each address once, without the dots and dashes that a sentence puts round it."""
-    return tuple(dict.fromkeys(address.strip(".-'\"") for address in addresses))[:100]
+    plain = (address.strip(".-'") if '"@' in address else address.strip(".-'\"") for address in addresses)
+    return tuple(dict.fromkeys(plain))[:100]

@@ -36,12 +36,24 @@ def recipients_of(case: Case, layout: Layout | None) -> tuple[Recipient, ...]:
 def named(case: Case) -> tuple[str, ...]:
     """The recipients that headers or text name, without the help of a layout."""
     failed = clean(ADDRESS.findall(" ".join(case.message.headers.all("x-failed-recipients"))))
-    return failed or addresses_near_failure(case.human, _bystanders(case))
+    return failed or addresses_near_failure(case.human, _bystanders(case), _addressed(case))
 
 
 def _bystanders(case: Case) -> frozenset[str]:
-    """Addresses that are in every bounce and are not the failed one: its reader, its sender, its postmaster."""
+    """Addresses that are in every bounce and are not the failed one: its reader, its sender, its postmaster.
+
+    Where the bounce goes to an address made for it (VERP), the reader is who wrote the returned message.
+    """
     fields = " ".join(case.message.headers.text(name) for name in ("to", "from", "delivered-to", "reply-to"))
+    author = case.original.from_ if case.original else ""
+    return _addresses_in(f"{fields} {author}")
+
+
+def _addressed(case: Case) -> frozenset[str]:
+    return _addresses_in(case.original.to) if case.original else frozenset()
+
+
+def _addresses_in(fields: str) -> frozenset[str]:
     return frozenset(address.lower() for address in ADDRESS.findall(fields))
 
 
