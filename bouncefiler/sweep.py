@@ -42,9 +42,6 @@ MORE_OCTETS = 262_144
 MAX_JUDGED = 2_000
 """How many suspects are judged for one plan."""
 
-MAX_UNDECIDED = 32
-"""How many of those left open are asked for in one command."""
-
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -277,11 +274,9 @@ def _judge(reader: Reader, state: FolderState, uids: Sequence[int], recogniser: 
         if not cut or not (verdict.incomplete or header_block(reading.raw) is None):
             decided.add(reading.uid)
             yield Judged(_arrival(state, reading), verdict, subject)
-    undecided = [uid for uid in uids if uid not in decided]
-    for start in range(0, len(undecided), MAX_UNDECIDED):
-        for reading in reader.read(state, undecided[start : start + MAX_UNDECIDED], MORE_OCTETS):
-            verdict, subject = recogniser.examine(reading.raw, _cut(reading, MORE_OCTETS))
-            yield Judged(_arrival(state, reading), verdict, subject)
+    for reading in reader.read(state, [uid for uid in uids if uid not in decided], MORE_OCTETS):
+        verdict, subject = recogniser.examine(reading.raw, _cut(reading, MORE_OCTETS))
+        yield Judged(_arrival(state, reading), verdict, subject)
 
 
 def _cut(reading: Reading, octets: int) -> bool:
