@@ -18,7 +18,7 @@ from bouncefiler.recognition.message import Message, read
 from bouncefiler.recognition.recipients import named, recipients_of
 from bouncefiler.recognition.rule import Rule
 from bouncefiler.recognition.rulebook import Layout, Rulebook
-from bouncefiler.recognition.status import reply_codes_in
+from bouncefiler.recognition.status import reply_codes_in, status_in
 from bouncefiler.recognition.verdict import Cause, Evidence, Kind, Recipient, Verdict
 
 _GOOD = frozenset({"delivered", "relayed", "expanded"})
@@ -106,7 +106,9 @@ def _signs(case: Case) -> _Signs | None:
     places.update(place for rule in rules for place in rule.places)
     found = book.layouts[layout.name] if layout else None
     kinds = tuple(rule.kind for rule in rules if rule.kind)
-    return _Signs(frozenset(places), kinds, found) if _enough(case, places, found) else None
+    if not _enough(case, places, found) or (not layout and _only_quotes(case, rules, places)):
+        return None
+    return _Signs(frozenset(places), kinds, found)
 
 
 def _noted(case: Case, fitting: Iterable[tuple[Rule, tuple[str, str]]]) -> Iterator[Rule]:
@@ -147,6 +149,17 @@ def _automatic(case: Case) -> bool:
     return headers.raw("auto-submitted")[:5].lower().startswith(b"auto-") or headers.raw(
         "precedence"
     ).strip().lower() in (b"bulk", b"junk")
+
+
+def _only_quotes(case: Case, rules: Iterable[Rule], places: set[str]) -> bool:
+    """Whether all that speaks for a bounce is words and the null reverse-path, which automatic replies have as well.
+
+    A ticket system quotes "my mail could not be delivered" and names an address to write to.
+    """
+    if places != {"sender", "text"} or any("sender" in rule.places for rule in rules):
+        return False
+    tried = case.original or case.inline or status_in(case.human) or next(reply_codes_in(case.human), None)
+    return not tried
 
 
 def _speaks_smtp(case: Case) -> bool:
