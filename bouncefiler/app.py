@@ -20,7 +20,7 @@ from bouncefiler.recognition import classify, lean, rulebook
 from bouncefiler.recognition.rulebook import Rulebook
 from bouncefiler.recognition.verdict import Verdict
 from bouncefiler.settings import Account, KeyringEntry, Settings
-from bouncefiler.sweep import Brake, Recogniser, Report, Scope, Task, Watcher, clean, pages
+from bouncefiler.sweep import Brake, FolderState, Recogniser, Report, Scope, Task, Watcher, clean, pages
 
 MAX_REFUSALS = 2
 """A refused password is tried no more than this often: servers lock accounts, or ban the address, after a few more."""
@@ -159,9 +159,41 @@ class Desk:
                 report = clean(connection, self.store, _task(self.account, self.settings, scope), watcher)
         finally:
             self.store.end_run(_now(), report)
-        self._watch(_now())
+        self.watch()
         self.store.tidy(_now())
         return report
+
+    def quiet(self) -> bool:
+        """Whether nothing has come since the last sweep: one short question a folder, over the open connection."""
+        marks = [self.store.watermark(folder) for folder in self.account.folders]
+        if self.connection is None or None in marks or self.store.open_entries():
+            return False
+        with self._connected() as connection:
+            return not any(
+                connection.changed(FolderState(mark.folder, mark.uidvalidity, mark.last_uid + 1, exists=0))
+                for mark in marks
+                if mark
+            )
+
+    def watch(self) -> None:
+        """Look whether there are more bounces than usual, or no longer are; put what there is to say in the outbox."""
+        now = _now()
+        step = incident.assess(
+            self.store.history(now - volume.HISTORY),
+            now,
+            self.account.watch,
+            self.store.incident(),
+            self.store.last_incident(),
+        )
+        if step.incident is not None:
+            reader = advice.Reader(
+                self.account.server.user,
+                self.account.filing.bounce_folder,
+                self.account.language or language(self.settings, self.environ),
+            )
+            self.raised = tuple(advice.write(notice, step.incident, reader) for notice in step.notices)
+            due = [(channel, alert) for alert in self.raised for channel in self.account.alert_channels]
+            self.store.record(step.incident, due, now)
 
     def deliver(self) -> None:
         """Deliver the alerts that are due. A channel that fails is tried again at a later call; nothing is raised."""
@@ -207,24 +239,6 @@ class Desk:
         self.store.login_accepted()
         return connection
 
-    def _watch(self, now: datetime) -> None:
-        step = incident.assess(
-            self.store.history(now - volume.HISTORY),
-            now,
-            self.account.watch,
-            self.store.incident(),
-            self.store.last_incident(),
-        )
-        if step.incident is not None:
-            reader = advice.Reader(
-                self.account.server.user,
-                self.account.filing.bounce_folder,
-                self.account.language or language(self.settings, self.environ),
-            )
-            self.raised = tuple(advice.write(notice, step.incident, reader) for notice in step.notices)
-            due = [(channel, alert) for alert in self.raised for channel in self.account.alert_channels]
-            self.store.record(step.incident, due, now)
-
     def _to_inbox(self, alert: advice.Alert) -> None:
         message = alerts.as_message(alert, self.account.server.user, _now())
         with self._connected() as connection:
@@ -261,9 +275,12 @@ class _Shift:
     def work(self, tick: Tick) -> None:
         if self.desk is None:
             self.desk = take_desk(self.account, self.settings, self.environ, "bouncefiler run")
-        report = self.desk.sweep(Scope(self.account.folders), _Onlooker(tick, brake()), "run")
-        if report.moved or report.settled:
-            log.info("%s: filed %d of %d new messages", self.account.name, report.moved, report.scanned)
+        if self.desk.quiet():
+            self.desk.watch()
+        else:
+            report = self.desk.sweep(Scope(self.account.folders), _Onlooker(tick, brake()), "run")
+            if report.moved or report.settled:
+                log.info("%s: filed %d of %d new messages", self.account.name, report.moved, report.scanned)
         self.desk.deliver()
 
     def end(self) -> None:
