@@ -35,6 +35,9 @@ _DEAR = ("text", "part", "attachment", "link")
 """Fields whose value has to be worked out from the body: looked at last."""
 
 
+ABSENT = "(absent)"
+
+
 class Operator(StrEnum):
     """How a condition compares. All but `matches` look at folded text: no case, no accents, single blanks."""
 
@@ -121,7 +124,7 @@ class Condition:
                 return next((match.group(0) for match in found if match), None)
             case Operator.PRESENT:
                 text = facts.text(self.field)
-                return (text or "(absent)") if bool(text) == (self.values == ("true",)) else None
+                return (text or ABSENT) if bool(text) == (self.values == ("true",)) else None
 
 
 def _first_within(values: tuple[str, ...], text: str) -> str | None:
@@ -149,13 +152,14 @@ class Rule:
     """A status that means one thing whoever writes it: comes before phrases."""
 
     def find(self, facts: Facts) -> tuple[str, str] | None:
-        """Return (field, excerpt) of the last condition when all hold, else None."""
+        """Return (field, excerpt) of the last condition that has something to show, when all hold, else None."""
         found = None
         for condition in self.when:
             excerpt = condition.find(facts)
             if excerpt is None:
                 return None
-            found = (condition.field, excerpt)
+            if found is None or excerpt is not ABSENT:
+                found = (condition.field, excerpt)
         if any(condition.find(facts) is not None for condition in self.unless):
             return None
         return found
