@@ -20,8 +20,11 @@ from typing import NamedTuple
 from bouncefiler.recognition.identity import Fingerprint
 from bouncefiler.recognition.verdict import Cause, Kind
 
-ALARM = 1e-5
-"""A count is alarming when it, or a higher one, has less than this chance."""
+ALARM = 7e-6
+"""A count is alarming when it, or a higher one, has less than this chance.
+
+With this and the windows below, a mailbox of eight bounces a day cries wolf less than once in ten years.
+"""
 
 ORDINARY = 0.05
 """A count is ordinary when it, or a higher one, has more than this chance."""
@@ -48,7 +51,7 @@ MAX_CLUMP = 12.0
 
 PRIOR_COUNT = 0.5
 PRIOR_DAYS = 0.5
-"""What is believed of an account that nothing is known of: one bounce a day, and 24 in one still within reason."""
+"""What is believed of an account that nothing is known of: one bounce a day, and 25 in one still within reason."""
 
 _DAY = 86_400
 _QUARTERS = 4
@@ -219,7 +222,7 @@ def usual_at(times: Sequence[int], end: int, known_since: int) -> Usual:
 
     `known_since` is when the history begins of which `times` holds every bounce; a day without bounces counts as a
     quiet one only from there on. With less than 28 days of it, what is missing is made up for by doubt: the fewer the
-    days, the more bounces it takes to alarm (with none at all, 5 spells in an hour, or 25 in a day).
+    days, the more bounces it takes to alarm (with none at all, 5 spells in an hour, or 26 in a day).
     """
     last_day = end // _DAY - GUARD_DAYS
     first_day = max(end // _DAY - HISTORY.days + 1, -(-known_since // _DAY))
