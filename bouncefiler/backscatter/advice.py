@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
 from functools import cache
 from importlib import resources
 from typing import Any
 
 from bouncefiler.backscatter.incident import Diagnosis, Incident, Notice
+from bouncefiler.recognition.verdict import Cause
 
-WIDTH = 128
-"""Characters in a line of text."""
+WIDTH = 76
+"""Characters in a line (RFC 5322, 2.1.1, asks for no more than 78)."""
 
 RARE = 0.1
 """Fewer a day than this are hardly ever one."""
+
+MAX_CAUSES = 5
+"""How many causes are named."""
+
+_OVER = frozenset({Notice.CLOSED, Notice.SETTLED})
+_ITEM = re.compile(r"\d\. ")
 
 
 class Level(StrEnum):
@@ -41,49 +50,60 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Who is told: their address, the folder that the bounces go to, and their language ("pt_BR", "en", …)."""
+    """Who is told: their address, the folder of the bounces, their language ("pt_BR", "en", …) and time zone."""
 
     address: str
     folder: str
     language: str = "en"
+    zone: tzinfo = UTC
 
 
-def write(notice: Notice, incident: Incident, reader: Reader) -> Alert:
-    """Write the alert. Portuguese for a reader of Portuguese, else English."""
+def write(notice: Notice, incident: Incident, reader: Reader, causes: Sequence[tuple[Cause, int]] = ()) -> Alert:
+    """Write the alert, naming the causes if given. Portuguese for a reader of Portuguese, else English."""
     words = _words("pt" if reader.language.lower().startswith("pt") else "en")
     facts = _facts(incident, reader, words)
-    paragraphs = (words["lead"][notice], *_explanation(notice, incident.diagnosis, words))
+    paragraphs = (words["lead"][notice], *_causes(causes, words), *_explanation(notice, incident.diagnosis, words))
     body = "\n\n".join(_wrapped(paragraph.strip("\n").format_map(facts)) for paragraph in paragraphs)
-    return Alert(
-        _key(notice, incident), _level(notice, incident), words["subject"][notice].format_map(facts), body + "\n"
-    )
+    subject = words["subject"][incident.diagnosis][notice].format_map(facts)
+    return Alert(_key(notice, incident), _level(notice, incident), subject, body + "\n")
 
 
 def _wrapped(text: str) -> str:
-    """Break lines that became long when names were filled in."""
+    """Break long lines, those of an item of a list under its text."""
     return "\n".join(
-        textwrap.fill(line, WIDTH, subsequent_indent="  " if line[:2] in ("- ", "  ") else "")
+        textwrap.fill(line, WIDTH, subsequent_indent="   " if _ITEM.match(line) else "", break_on_hyphens=False)
         for line in text.split("\n")
     )
 
 
+def _causes(causes: Sequence[tuple[Cause, int]], words: Mapping[str, Any]) -> tuple[str, ...]:
+    if not causes:
+        return ()
+    told = words["causes"]
+    most = sorted(causes, key=lambda counted: -counted[1])[:MAX_CAUSES]
+    items = (told["item"].format(cause=told[cause], n=_number(number, words)) for cause, number in most)
+    return (told["line"].format(list="; ".join(items)),)
+
+
 def _explanation(notice: Notice, diagnosis: Diagnosis, words: Mapping[str, Any]) -> tuple[str, ...]:
-    if notice in (Notice.CLOSED, Notice.SETTLED):
-        return (words["closing"]["last"],)
-    advice = words["advice"]
+    advice, closing = words["advice"], words["closing"]
+    if notice in _OVER:
+        # That the bounces have stopped does not mean that an intruder has left.
+        hacked = diagnosis is Diagnosis.COMPROMISED
+        return (advice["hacked_still"] + advice["hacked"] if hacked else closing["over"], closing["last"])
     steps: tuple[str, ...]
     match diagnosis:
         case Diagnosis.BACKSCATTER:
-            steps = (advice["forged"], advice["hacked_if"] + advice["hacked"])
+            steps = (advice["forged"], advice["hacked_if"] + advice["hacked"], advice["mailing"])
         case Diagnosis.COMPROMISED:
             steps = (advice["hacked"],)
         case Diagnosis.OWN_MAILING:
             steps = (advice["own-mailing"],)
-    return (words["meaning"][diagnosis], *steps, words["closing"]["text"])
+    return (words["meaning"][diagnosis], *steps, closing["last"] + closing["more"])
 
 
 def _facts(incident: Incident, reader: Reader, words: Mapping[str, Any]) -> dict[str, str]:
-    began = incident.began or incident.opened
+    began = min(incident.opened, incident.began or incident.opened)
     return {
         "address": reader.address,
         "folder": reader.folder,
@@ -91,8 +111,14 @@ def _facts(incident: Incident, reader: Reader, words: Mapping[str, Any]) -> dict
         "total": _bounces(incident.total, words),
         "peak": _number(incident.peak, words),
         "usual": _usual(incident.usual, words),
-        "began": f"{began:%Y-%m-%d}",
+        "rate": _number(incident.count if incident.usual is None else incident.usual, words),
+        "began": _date(began.astimezone(reader.zone), words),
     }
+
+
+def _date(moment: datetime, words: Mapping[str, Any]) -> str:
+    month = words["months"][moment.month - 1]
+    return str(words["date"]).format(day=moment.day, month=month, year=moment.year)
 
 
 def _usual(rate: float | None, words: Mapping[str, Any]) -> str:
@@ -109,12 +135,12 @@ def _bounces(number: int, words: Mapping[str, Any]) -> str:
 
 def _number(number: float, words: Mapping[str, Any]) -> str:
     """Write 1234 as "1,234" or "1.234", and 0.31 as "0.3" or "0,3", as the language does."""
-    text = f"{number:,.0f}" if number >= 10 or number == int(number) else f"{number:,.1f}"
+    text = f"{number:,.0f}" if number >= 10 or round(number, 1) == int(number) else f"{number:,.1f}"
     return text.translate(str.maketrans({",": words["thousands"], ".": words["decimal_point"]}))
 
 
 def _level(notice: Notice, incident: Incident) -> Level:
-    if notice in (Notice.CLOSED, Notice.SETTLED) or incident.diagnosis is Diagnosis.OWN_MAILING:
+    if notice in _OVER or incident.diagnosis is Diagnosis.OWN_MAILING:
         return Level.INFO
     return Level.CRITICAL if incident.diagnosis is Diagnosis.COMPROMISED else Level.WARNING
 
@@ -122,7 +148,11 @@ def _level(notice: Notice, incident: Incident) -> Level:
 def _key(notice: Notice, incident: Incident) -> str:
     """Name the news: the same look at the same incident, however often it is written down."""
     when = incident.closed or incident.notified or incident.opened
-    return f"{notice} {incident.opened:%Y%m%dT%H%M%S} {when:%Y%m%dT%H%M%S}"
+    return f"{notice} {_stamp(incident.opened)} {_stamp(when)}"
+
+
+def _stamp(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y%m%dT%H%M%S}"
 
 
 @cache

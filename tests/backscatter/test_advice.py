@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib import resources
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from bouncefiler.backscatter.advice import Level, Reader, write
+from bouncefiler.backscatter.advice import MAX_CAUSES, WIDTH, Level, Reader, write
 from bouncefiler.backscatter.incident import Diagnosis, Incident, Notice
+from bouncefiler.recognition.verdict import Cause
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WAVE = Incident(
@@ -33,7 +40,7 @@ def test_every_alert_is_whole(notice: Notice, diagnosis: Diagnosis, language: st
     alert = write(notice, replace(WAVE, diagnosis=diagnosis, closed=NOON), replace(ANA, language=language))
 
     assert not set("{}") & set(alert.subject + alert.body)
-    assert max(map(len, alert.body.splitlines())) <= 128
+    assert max(map(len, alert.body.splitlines())) <= WIDTH
     assert "\n\n\n" not in alert.body
     assert alert.body.endswith(".\n")
     assert "\n" not in alert.subject
@@ -84,8 +91,108 @@ def test_the_same_news_has_the_same_key_and_other_news_another() -> None:
     assert write(Notice.OPENED, replace(WAVE, count=9, total=9), ANA).key == keys[0]
 
 
+def text(notice: Notice, incident: Incident, reader: Reader = ANA) -> str:
+    return " ".join(write(notice, incident, reader).body.split())
+
+
 def test_nobody_is_told_to_block_or_answer_bounces() -> None:
-    body = " ".join(write(Notice.OPENED, WAVE, ANA).body.split())
+    body = text(Notice.OPENED, WAVE)
 
     assert "Do not answer the bounces" in body
     assert "do not block" in body
+
+
+def test_as_long_as_it_is_not_known_which_all_three_explanations_are_given_with_how_to_tell() -> None:
+    body = text(Notice.OPENED, WAVE)
+
+    assert "Open your Sent folder" in body
+    assert "your address is only being forged" in body
+    assert "Change the password" in body
+    assert "you have just written to many people" in body
+
+
+def test_a_hacked_account_is_told_nothing_else_and_also_when_the_bounces_have_stopped() -> None:
+    hacked = replace(WAVE, diagnosis=Diagnosis.COMPROMISED)
+
+    assert "Change the password" in text(Notice.OPENED, hacked)
+    assert "only being forged" not in text(Notice.OPENED, hacked)
+    assert "Change the password" in text(Notice.CLOSED, hacked)
+    assert "You need not do anything" not in text(Notice.CLOSED, hacked)
+
+
+def test_the_end_has_the_totals_and_the_day_on_which_it_all_began() -> None:
+    """After it was reopened too."""
+    wave = replace(WAVE, closed=NOON, opened=NOON - timedelta(days=9), earlier=600)
+
+    body = text(Notice.CLOSED, wave, replace(ANA, language="pt_BR"))
+
+    assert "Desde 20 de fevereiro de 2026" in body
+    assert "recebeu 2.000 devoluções. O máximo em 24 horas foi 1.500." in body
+
+
+def test_days_are_those_of_the_readers_clock() -> None:
+    evening = replace(WAVE, closed=NOON, began=datetime(2026, 3, 1, 1, 30, tzinfo=UTC))
+
+    assert "Since 1 March 2026" in text(Notice.CLOSED, evening)
+    assert "Since 28 February 2026" in text(Notice.CLOSED, evening, replace(ANA, zone=ZoneInfo("America/Sao_Paulo")))
+
+
+def test_causes_are_told_most_frequent_first_and_only_a_few() -> None:
+    counted = [(cause, number) for number, cause in enumerate(Cause, 1_000)]
+    body = " ".join(write(Notice.OPENED, WAVE, ANA, counted).body.split())
+
+    assert body.count("(1,0") == MAX_CAUSES
+    assert body.index("(1,015)") < body.index("(1,014)")
+    assert "Why the mail came back" not in text(Notice.OPENED, WAVE)
+
+
+@pytest.mark.parametrize("language", ["en", "pt"])
+@pytest.mark.parametrize("cause", Cause)
+def test_every_cause_has_words(cause: Cause, language: str) -> None:
+    body = write(Notice.OPENED, WAVE, replace(ANA, language=language), [(cause, 7)]).body
+
+    assert " (7)." in " ".join(body.split())
+
+
+@pytest.mark.parametrize("language", ["de_DE.UTF-8", "C", "", "POSIX"])
+def test_other_languages_are_told_in_english(language: str) -> None:
+    assert write(Notice.OPENED, WAVE, replace(ANA, language=language)) == write(Notice.OPENED, WAVE, ANA)
+
+
+def tables(language: str) -> dict[str, Any]:
+    files = resources.files("bouncefiler.backscatter")
+    return tomllib.loads(files.joinpath("words", f"{language}.toml").read_text("utf-8"))
+
+
+def leaves(table: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    match table:
+        case dict():
+            for name, part in table.items():
+                yield from leaves(part, f"{path}.{name}")
+        case list():
+            for number, part in enumerate(table):
+                yield from leaves(part, f"{path}.{number}")
+        case _:
+            yield path, str(table)
+
+
+def names(text: str) -> set[str]:
+    return set(re.findall(r"{(\w*)}", text))
+
+
+def test_both_languages_say_the_same() -> None:
+    """Each text is there in both, and fills in the same names."""
+    english, portuguese = dict(leaves(tables("en"))), dict(leaves(tables("pt")))
+
+    assert english.keys() == portuguese.keys()
+    assert {path: names(text) for path, text in english.items()} == {
+        path: names(text) for path, text in portuguese.items()
+    }
+
+
+@pytest.mark.parametrize("language", ["en", "pt"])
+def test_sentences_are_short(language: str) -> None:
+    """Read aloud to somebody who is worried, a sentence has 25 words at most."""
+    for path, part in leaves(tables(language)):
+        for sentence in re.split(r"[.:;?!]\s|\n", part):
+            assert len(sentence.split()) <= 25, f"{path}: {sentence}"
