@@ -16,17 +16,19 @@ from email.policy import SMTP
 from typing import Protocol
 
 from bouncefiler.backscatter.advice import Alert, Level
-from bouncefiler.errors import BouncefilerError
 
 FIRST_RETRY = timedelta(minutes=1)
 LONGEST_RETRY = timedelta(hours=6)
 
 log = logging.getLogger("bouncefiler.alert")
 
+NOBODY = "bouncefiler@bouncefiler.invalid"
+"""Whom an alert comes from when the login name is no address: `.invalid` is nobody's (RFC 2606, 2)."""
+
 _LOG_LEVELS = {Level.INFO: logging.INFO, Level.WARNING: logging.WARNING, Level.CRITICAL: logging.CRITICAL}
 
 Channel = Callable[[Alert], None]
-"""Delivers one alert; raises BouncefilerError when it could not."""
+"""Delivers one alert; raises when it could not."""
 
 
 class DueAlert(Protocol):
@@ -63,23 +65,33 @@ class Outbox(Protocol):
 
 
 def deliver(outbox: Outbox, channels: Mapping[str, Channel], now: datetime) -> None:
-    """Deliver what is due, at least once each. A channel's failure is logged and tried again later, never raised."""
+    """Deliver what is due, at least once each. A channel's failure is logged and tried again later, never raised.
+
+    A channel that has failed is not tried again in this call, so that one that must time out does so once. Raises
+    StoreBroken when the outbox can't be read or written.
+    """
+    failed: set[str] = set()
     for due in outbox.alerts_due(now):
-        try:
-            _channel(channels, due.channel)(due.alert)
-        except BouncefilerError as exc:
-            why = str(exc).splitlines()[0]
-            log.warning("an alert could not be delivered through %s, and will be tried again: %s", due.channel, why)
-            outbox.alert_failed(due.id, now + _pause(due.attempts), why)
-        else:
+        if due.channel in failed:
+            continue
+        why = _try(channels, due)
+        if why is None:
             outbox.alert_sent(due.id, now)
+            continue
+        failed.add(due.channel)
+        log.warning("an alert could not be delivered through %s, and will be tried again: %s", due.channel, why)
+        outbox.alert_failed(due.id, now + _pause(due.attempts), why)
 
 
-def _channel(channels: Mapping[str, Channel], name: str) -> Channel:
-    # The configuration may have changed since the alert was put into the outbox.
-    if name not in channels:
-        raise BouncefilerError(f"there is no channel {name!r} any more")
-    return channels[name]
+def _try(channels: Mapping[str, Channel], due: DueAlert) -> str | None:
+    """Deliver the alert; return why that could not be done, on one line, None when it was."""
+    if due.channel not in channels:  # the configuration may have changed since the alert was put into the outbox
+        return f"there is no channel {due.channel!r} any more"
+    try:
+        channels[due.channel](due.alert)
+    except Exception as exc:  # noqa: BLE001 - an alert that a channel stumbles over must not keep all others from their turn
+        return " ".join(f"{exc}".split()) or type(exc).__name__
+    return None
 
 
 def _pause(attempts: int) -> timedelta:
@@ -98,7 +110,7 @@ def as_message(alert: Alert, address: str, now: datetime) -> bytes:
     twice can tell.
     """
     message = EmailMessage(policy=SMTP)
-    message["From"] = Address("bouncefiler", addr_spec=address) if _is_plain(address) else "bouncefiler <>"
+    message["From"] = Address("bouncefiler", addr_spec=address if _is_plain(address) else NOBODY)
     message["To"] = address if _is_plain(address) else "undisclosed-recipients:;"
     message["Subject"] = alert.subject
     message["Date"] = now

@@ -10,11 +10,12 @@ from email.policy import default
 
 import pytest
 
-from bouncefiler.backscatter.advice import Alert, Level
+from bouncefiler.backscatter.advice import Alert, Level, Reader, write
+from bouncefiler.backscatter.incident import Diagnosis, Incident, Notice
 from bouncefiler.edge import alerts
 from bouncefiler.errors import Unreachable
 from bouncefiler.recognition import classify, rulebook
-from bouncefiler.recognition.verdict import Kind
+from bouncefiler.recognition.verdict import Cause, Kind
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ALERT = Alert("wave 1", Level.WARNING, "347 devoluções em 24 horas", "Olá,\n\nalguém está usando o seu endereço.\n")
@@ -61,8 +62,31 @@ def test_a_channel_that_fails_is_tried_again_and_keeps_nobody_from_their_turn() 
 
     alerts.deliver(outbox, {"inbox": refuse, "log": taken.append}, NOON)
 
-    assert outbox.failed == [(1, NOON + timedelta(minutes=1), "the line is dead")]
+    assert outbox.failed == [(1, NOON + timedelta(minutes=1), "the line is dead second line")]
     assert outbox.sent == [2]
+
+
+def test_a_channel_that_stumbles_over_an_alert_keeps_nobody_from_their_turn() -> None:
+    """Whatever it raises, and however little it says."""
+
+    def stumble(_alert: Alert) -> None:
+        raise TimeoutError
+
+    outbox, taken = Outbox([Due(1, "inbox"), Due(2, "log")]), list[Alert]()
+
+    alerts.deliver(outbox, {"inbox": stumble, "log": taken.append}, NOON)
+
+    assert outbox.failed == [(1, NOON + timedelta(minutes=1), "TimeoutError")]
+    assert outbox.sent == [2]
+
+
+def test_a_channel_that_has_to_time_out_does_so_once() -> None:
+    """The others of that channel stay due, and come first when the first one is put off."""
+    outbox = Outbox([Due(1, "inbox"), Due(2, "inbox"), Due(3, "inbox")])
+
+    alerts.deliver(outbox, {"inbox": refuse}, NOON)
+
+    assert [id_ for id_, _, _ in outbox.failed] == [1]
 
 
 @pytest.mark.parametrize(("attempts", "minutes"), [(0, 1), (1, 2), (5, 32), (9, 360), (500, 360)])
@@ -111,10 +135,28 @@ def test_a_login_name_that_is_no_address_stays_out_of_the_headers(user: str) -> 
     assert message["Bcc"] is None
 
 
-def test_our_own_alert_is_no_bounce() -> None:
-    verdict, _ = classify.examine(alerts.as_message(ALERT, "ana@example.org", NOON), False, rulebook.load())  # noqa: FBT003
+WAVE = Incident(Diagnosis.BACKSCATTER, NOON, NOON, count=347, usual=0.3, total=400, peak=347)
+
+
+@pytest.mark.parametrize("user", ["ana@example.org", "DOMAIN\\ana"])
+@pytest.mark.parametrize("language", ["en", "pt"])
+@pytest.mark.parametrize("notice", Notice)
+def test_our_own_alert_is_no_bounce(notice: Notice, language: str, user: str) -> None:
+    """However much it speaks of mail that could not be delivered."""
+    causes = [(Cause.USER_UNKNOWN, 300), (Cause.MAILBOX_FULL, 47)]
+    alert = write(notice, WAVE, Reader("ana@example.org", "Mail delivery failed", language), causes)
+    verdict, _ = classify.examine(alerts.as_message(alert, user, NOON), False, rulebook.load())  # noqa: FBT003
 
     assert verdict.kind not in {Kind.FAILED, Kind.DELAYED, Kind.IMITATION}
+
+
+def test_no_line_of_the_message_is_longer_than_it_may_be() -> None:
+    """998 octets (RFC 5322, 2.1.1), all of them ASCII, so that any server takes it."""
+    alert = write(Notice.OPENED, WAVE, Reader("ana@example.org", "Caixa de devoluções", "pt"))
+    raw = alerts.as_message(alert, "ana@example.org", NOON)
+
+    assert raw.isascii()
+    assert max(map(len, raw.split(b"\r\n"))) <= 78
 
 
 def test_the_log_gets_one_line_at_the_alerts_level(caplog: pytest.LogCaptureFixture) -> None:
