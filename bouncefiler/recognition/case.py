@@ -121,7 +121,7 @@ class Case:
     def _text_pieces(self) -> frozenset[str]:
         head = self.facts.folded("text")
         if not self.folded_text.startswith(head):
-            return frozenset(pieces_of(self.folded_text))
+            return pieces_of(self.folded_text)
         return self.facts.pieces("text").union(pieces_of(self.folded_text[max(0, len(head) - 3) :]))
 
     def text_pieces(self) -> frozenset[str]:

@@ -7,7 +7,7 @@ pieces; only literals of pieces that occur are looked for, and only rules of lit
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Protocol
 
 _PIECE = 4
@@ -60,23 +60,23 @@ class _Literals:
     def __init__(self, pairs: list[tuple[str, int]]) -> None:
         self._short = tuple(pair for pair in pairs if len(pair[0]) < _PIECE)
         long = [pair for pair in pairs if len(pair[0]) >= _PIECE]
-        common = Counter(piece for literal, _ in long for piece in set(pieces_of(literal)))
+        common = Counter(piece for literal, _ in long for piece in pieces_of(literal))
         filed: dict[str, list[tuple[str, int]]] = defaultdict(list)
         for literal, number in long:
-            filed[min(pieces_of(literal), key=lambda piece: common[piece])].append((literal, number))
+            filed[min(pieces_of(literal), key=lambda piece: (common[piece], piece))].append((literal, number))
         self._by_piece = {piece: tuple(group) for piece, group in filed.items()}
 
-    def hits(self, text: str, pieces: frozenset[str]) -> Iterator[int]:
-        """Yield the numbers whose literal is in `text`."""
-        for literal, number in self._short:
-            if literal in text:
-                yield number
-        for piece in self._by_piece.keys() & pieces:
-            for literal, number in self._by_piece[piece]:
+    def hits(self, text: str, pieces: frozenset[str]) -> list[int]:
+        """Return the numbers whose literal is in `text`."""
+        found = [number for literal, number in self._short if literal in text]
+        by_piece = self._by_piece
+        for piece in by_piece.keys() & pieces:
+            for literal, number in by_piece[piece]:
                 if literal in text:
-                    yield number
+                    found.append(number)
+        return found
 
 
-def pieces_of(text: str) -> list[str]:
+def pieces_of(text: str) -> frozenset[str]:
     """Cut a text into its overlapping pieces."""
-    return [text[at : at + _PIECE] for at in range(len(text) - _PIECE + 1)]
+    return frozenset([text[at : at + _PIECE] for at in range(len(text) - _PIECE + 1)])

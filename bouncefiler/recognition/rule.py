@@ -92,7 +92,7 @@ class Facts:
         """Return the pieces of that by which an index finds literals."""
         if name not in self._pieces:
             cut = self._cut.get(name)
-            self._pieces[name] = cut() if cut else frozenset(pieces_of(self.folded(name)))
+            self._pieces[name] = cut() if cut else pieces_of(self.folded(name))
         return self._pieces[name]
 
 
@@ -119,9 +119,7 @@ class Condition:
                 text = facts.folded(self.field)
                 return text if text in self.values else None
             case Operator.MATCHES:
-                text = facts.text(self.field)
-                found = (pattern.search(text) for pattern in self.patterns)
-                return next((match.group(0) for match in found if match), None)
+                return _first_match(self.patterns, facts.text(self.field))
             case Operator.PRESENT:
                 text = facts.text(self.field)
                 return (text or ABSENT) if bool(text) == (self.values == ("true",)) else None
@@ -131,6 +129,13 @@ def _first_within(values: tuple[str, ...], text: str) -> str | None:
     for value in values:  # a plain loop: this is where recognition spends its time
         if value in text:
             return value
+    return None
+
+
+def _first_match(patterns: tuple[Pattern, ...], text: str) -> str | None:
+    for pattern in patterns:
+        if found := pattern.search(text):
+            return str(found.group(0))
     return None
 
 
@@ -160,8 +165,9 @@ class Rule:
                 return None
             if found is None or excerpt is not ABSENT:
                 found = (condition.field, excerpt)
-        if any(condition.find(facts) is not None for condition in self.unless):
-            return None
+        for condition in self.unless:
+            if condition.find(facts) is not None:
+                return None
         return found
 
     def may_fit(self, facts: Facts) -> bool:
