@@ -274,10 +274,10 @@ def _look_for_end(view: _View, incident: Incident) -> Step | None:
     began = _began(incident)
     base = view.usual(began)
     for end in _occasions(view, incident):
-        lull = _lull(view, began, end, base)
+        lull = _lull(view, incident, end, base)
         if lull:
             return Step(_closed(view, incident, end, lull), (Notice.CLOSED,))
-        if end - began >= BASE_DAYS * _DAY and _lull(view, began, end, view.usual(end)):
+        if end - began >= BASE_DAYS * _DAY and _lull(view, incident, end, view.usual(end)):
             settled = _closed(view, incident, end, 0)
             return Step(replace(settled, usual=view.usual(end).per_day), (Notice.SETTLED,))
     return None
@@ -291,11 +291,11 @@ def _occasions(view: _View, incident: Incident) -> Iterator[int]:
     yield from range(began + first * _STEP, view.end + 1, _STEP)
 
 
-def _lull(view: _View, began: int, end: int, base: Usual) -> int:
+def _lull(view: _View, incident: Incident, end: int, base: Usual) -> int:
     """Return for how long before `end` it has been quiet, in seconds; 0 when it is not over.
 
     Over means: as usual for two times six hours, and for so long that a wave as it was would have shown itself. Two
-    days as usual are always the end.
+    days as usual since the last notice are always the end.
     """
     halves = ((end - 2 * _STEP, end - _STEP), (end - _STEP, end))
     if not all(base.ordinary(view.count(*half), _STEP / _DAY) for half in halves):
@@ -303,10 +303,10 @@ def _lull(view: _View, began: int, end: int, base: Usual) -> int:
     if view.beyond_threshold(end - _DAY, end):
         return 0
     for lull in _LULLS[:-1]:
-        if _paused(view, began, end, base, lull):
+        if _paused(view, _began(incident), end, base, lull):
             return lull
     last = _LULLS[-1]
-    if end - last < began:
+    if end - last < _notified(incident).timestamp():
         return 0
     return last if base.ordinary(view.count(end - last, end), last / _DAY) else 0
 

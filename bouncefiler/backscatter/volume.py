@@ -96,8 +96,8 @@ class Window(NamedTuple):
 
 
 _LAST_DAY = Window(_DAY, 8)
-WINDOWS = (Window(3_600, 5), Window(3 * 3_600, 6), Window(6 * 3_600, 7), _LAST_DAY, Window(3 * _DAY, 10))
-"""The narrow ones see a flood within the hour, the wide ones a drip within days."""
+WINDOWS = (Window(3_600, 5), Window(3 * 3_600, 6), Window(8 * 3_600, 7), _LAST_DAY, Window(3 * _DAY, 10))
+"""Each three times as wide: the narrow ones see a flood within the hour, the wide ones a drip within days."""
 
 
 class Count(NamedTuple):

@@ -95,6 +95,20 @@ class TestTimelines:
         assert len(moments) > 2
         assert all(later - earlier >= 2 * DAY for earlier, later in pairwise(moments))
 
+    def test_a_pause_that_a_slow_wave_may_well_make_is_not_its_end(self) -> None:
+        """Twelve a day leave eighteen hours empty now and then."""
+        slow = merged(flood(36, 72), flood(36, 72, start=NOON + 90 * HOUR))
+        watch = Watch(slow).every(HOUR, NOON, NOON + 162 * HOUR)
+
+        assert set(watch.notices) == {"opened", "reminder"}
+
+    def test_what_is_less_than_the_user_was_told_is_no_escalation(self) -> None:
+        wave = merged(flood(10_000, 5), flood(200, 48, start=NOON + 5 * HOUR), flood(1_500, 24, NOON + 53 * HOUR))
+        watch = Watch(wave).every(5 * MINUTE, NOON, NOON + 77 * HOUR)
+
+        late = [notice for now, notice in watch.told if now > NOON + 12 * HOUR]
+        assert set(late) == {Notice.REMINDER}
+
 
 class TestComingBack:
     WAVES = (flood(), flood(start=NOON + 3 * DAY))
@@ -160,6 +174,17 @@ class TestRareLooks:
 
         assert Watch(times).look(NOON) == Step()
 
+    def test_more_history_than_is_asked_for_changes_nothing(self) -> None:
+        times = merged(quiet(150, NOON, each=6), evenly(60 * 50, NOON, NOON + 50 * DAY))
+        watch = Watch(times)
+        for now in range(NOON, NOON + 55 * DAY, DAY):
+            background = Background(at(watch.known_since))
+            whole = assess([t for t in times if t <= now], at(now), POLICY, watch.open, watch.last, background)
+
+            assert watch.look(now) == whole
+
+        assert "settled" in watch.notices
+
 
 class TestClocks:
     def test_a_clock_that_is_a_day_slow_still_sees_the_wave(self) -> None:
@@ -199,6 +224,17 @@ class TestThreshold:
         assert watch.notices[0] == "opened"
         assert set(watch.notices[1:]) == {"reminder"}
 
+    def test_an_incident_that_was_little_more_than_usual_still_has_its_figures(self) -> None:
+        times = merged(quiet(60, NOON + 5 * DAY, each=8), [NOON])
+        watch = Watch(times, WatchPolicy(threshold=9)).every(HOUR, NOON, NOON + 5 * DAY)
+
+        assert watch.notices[0] == "opened"
+        assert watch.notices[-1] == "closed"
+        assert watch.last is not None
+        assert watch.last.began is not None
+        assert watch.last.total >= 9
+        assert watch.last.last_seen >= watch.last.began
+
 
 class TestDiagnosis:
     def test_a_break_in_is_told_at_once_however_few_bounces_there_are(self) -> None:
@@ -223,6 +259,14 @@ class TestDiagnosis:
             watch.look(now, Diagnosis.COMPROMISED)
 
         assert watch.notices == ["opened", "escalated", "closed"]
+
+    def test_what_comes_back_is_as_bad_as_it_was(self) -> None:
+        watch = Watch(merged(flood(), flood(start=NOON + 3 * DAY)))
+        watch.look(NOON + HOUR, Diagnosis.COMPROMISED)
+        watch.every(HOUR, NOON + 2 * HOUR, NOON + 3 * DAY + 5 * HOUR)
+
+        assert "reopened" in watch.notices
+        assert {incident.diagnosis for incident in watch.incidents} == {Diagnosis.COMPROMISED}
 
 
 class TestNewAccounts:

@@ -82,14 +82,14 @@ class TestChance:
 
 @pytest.mark.parametrize(
     ("past", "days", "alarming"),
-    [  # in the windows of 1, 3, 6, 24 and 72 hours
-        (0, 0, [5, 7, 10, 26, 66]),
+    [  # in the windows of 1, 3, 8, 24 and 72 hours
+        (0, 0, [5, 7, 12, 26, 66]),
         (0, 1, [5, 6, 7, 12, 26]),
         (0, 28, [5, 6, 7, 8, 10]),
         (14, 28, [5, 6, 7, 8, 11]),
-        (56, 28, [5, 6, 7, 12, 21]),
-        (224, 28, [6, 9, 12, 24, 50]),
-        (8, 1, [6, 8, 12, 27, 65]),
+        (56, 28, [5, 6, 8, 12, 21]),
+        (224, 28, [6, 9, 13, 24, 50]),
+        (8, 1, [6, 8, 14, 27, 65]),
     ],
 )
 def test_how_many_are_alarming_depends_on_what_was_usual_and_on_how_long_that_is_known(
