@@ -32,6 +32,7 @@ if [ ! -e $policy ]; then
     printf '#!/bin/sh\nexit 101\n' >$policy
     chmod 755 $policy
     trap 'rm -f $policy' EXIT
+    trap 'exit 130' INT TERM
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq || true # with old lists it may work still
