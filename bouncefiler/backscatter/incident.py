@@ -102,8 +102,9 @@ class Incident:
 class Background:
     """What else is known, besides when bounces came.
 
-    `known_since`: from when on `times` holds every bounce of the account; None takes the first one's time, which makes
-    the watch slower to alarm until four weeks have passed. `diagnosis`: what the bounces themselves give evidence of.
+    `known_since`: since when the account has been watched; from then on, or from the first of `times` on, a day without
+    bounces was a quiet one. None is the first of `times`, with which a mailbox that had no bounces at all is not known
+    to be a quiet one. `diagnosis`: what the bounces themselves give evidence of.
     """
 
     known_since: datetime | None = None
@@ -177,8 +178,9 @@ def _view(times: Sequence[int], now: datetime, policy: WatchPolicy, background: 
     seconds = math.floor(now.timestamp())
     newest = bisect_right(times, seconds + CLOCK_SLACK.total_seconds())
     end = max(seconds, times[newest - 1]) if newest else seconds
-    since = background.known_since
-    known_since = math.ceil(since.timestamp()) if since else times[0] if times else end
+    known_since = min(times[0] if times else end, end)
+    if background.known_since:
+        known_since = min(known_since, math.ceil(background.known_since.timestamp()))
     horizon = seconds - math.floor(HISTORY.total_seconds())
     return _View(times, now, end, max(known_since, horizon), policy, background.diagnosis)
 

@@ -278,6 +278,20 @@ class TestNewAccounts:
         assert Watch(busy, known_since=NOON).every(HOUR, NOON, NOON + 14 * DAY).told == []
         assert Watch(flood(50, 2), known_since=NOON).every(HOUR, NOON, NOON + DAY).notices[0] == "opened"
 
+    def test_old_bounces_in_the_mailbox_are_knowledge_too(self) -> None:
+        """The first run finds what was usual in the mailbox itself."""
+        busy = quiet(50, NOON, each=8)
+
+        assert Watch(busy, known_since=NOON).look(NOON) == Step()
+        usual = Watch(merged(busy, flood()), known_since=NOON).every(HOUR, NOON, NOON + 2 * HOUR).incidents[0].usual
+        assert usual == pytest.approx(8, rel=0.1)
+
+    def test_a_mailbox_that_has_been_watched_in_vain_for_weeks_is_a_quiet_one(self) -> None:
+        drip = evenly(36, NOON, NOON + 3 * DAY)
+
+        assert Watch(drip, known_since=NOON).every(HOUR, NOON, NOON + 3 * DAY).told == []
+        assert Watch(drip, known_since=NOON - 30 * DAY).every(HOUR, NOON, NOON + 3 * DAY).told != []
+
     def test_it_does_not_claim_to_know_what_is_usual(self) -> None:
         step = assess(flood(100, 2), at(NOON + 2 * HOUR), POLICY)
 
