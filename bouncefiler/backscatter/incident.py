@@ -137,6 +137,11 @@ class _View:
     def at(self, seconds: int) -> datetime:
         return datetime.fromtimestamp(seconds, self.now.tzinfo)
 
+    def seen(self, incident: Incident, before: int) -> datetime:
+        """Return when the newest bounce came up to a moment; as before, if there are none any more."""
+        newest = bisect_right(self.times, before)
+        return self.at(self.times[newest - 1]) if newest else incident.last_seen
+
     def bounces(self, start: float, end: float) -> int:
         return bounces(self.times, start, end)
 
@@ -205,9 +210,9 @@ def _look_out(view: _View, last: Incident | None) -> Step:
 
 def _beginning(view: _View, after: int | None) -> int | None:
     """Return when that began which is alarming now; None when nothing is."""
-    found = surge(view.times, view.end, view.known_since, after)
-    if found:
-        return found.began
+    began = surge(view.times, view.end, view.known_since, after)
+    if began is not None:
+        return began
     day_ago = max(view.end - _DAY, after or 0)
     blocked = view.diagnosis is Diagnosis.COMPROMISED and view.bounces(day_ago, view.end) > 0
     if blocked or view.beyond_threshold(day_ago, view.end):
@@ -217,10 +222,9 @@ def _beginning(view: _View, after: int | None) -> int | None:
 
 def _measured(view: _View, incident: Incident) -> Incident:
     counted = view.bounces(view.end - _DAY, view.end)
-    seen = view.times[bisect_right(view.times, view.end) - 1]
     return replace(
         incident,
-        last_seen=view.at(seen),
+        last_seen=view.seen(incident, view.end),
         count=counted,
         total=incident.earlier + view.bounces(_began(incident) - 1, view.end),
         peak=max(incident.peak, counted),
@@ -328,12 +332,12 @@ def _paused(view: _View, began: int, end: int, base: Usual, span: int) -> bool:
 
 def _closed(view: _View, incident: Incident, end: int, lull: int) -> Incident:
     """Close the incident at `end`; what came in the lull no longer belongs to it."""
-    began, last = _began(incident), bisect_right(view.times, end - lull)
+    began = _began(incident)
     counted = view.bounces(end - _DAY, end)
     days = (view.bounces(day - _DAY, day) for day in range(began + _STEP, end, _STEP))
     return replace(
         incident,
-        last_seen=view.at(view.times[last - 1]),
+        last_seen=view.seen(incident, end - lull),
         count=counted,
         total=incident.earlier + view.bounces(began - 1, end - lull),
         peak=max(incident.peak, counted, *days),

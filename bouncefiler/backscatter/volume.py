@@ -151,14 +151,6 @@ class Usual:
 
 
 @dataclass(frozen=True, slots=True)
-class Surge:
-    """More bounces than chance explains: since when, and what was usual before."""
-
-    began: int
-    usual: Usual
-
-
-@dataclass(frozen=True, slots=True)
 class Wave:
     """Days in the past with far more bounces than usual. Days are those of UTC."""
 
@@ -179,8 +171,8 @@ def count(times: Sequence[int], start: float, end: float) -> Count:
     return _count(times, bisect_right(times, start), bisect_right(times, end))
 
 
-def surge(times: Sequence[int], end: int, known_since: int, after: int | None = None) -> Surge | None:
-    """Say whether one of the windows that end at `end` holds an alarming number; None when all is as usual.
+def surge(times: Sequence[int], end: int, known_since: int, after: int | None = None) -> int | None:
+    """Return when it began if one of the windows that end at `end` holds an alarming number; None when all is as usual.
 
     Only what came after `after` counts, and nothing alarms that is over since a day.
     """
@@ -197,7 +189,7 @@ def surge(times: Sequence[int], end: int, known_since: int, after: int | None = 
         if span > _DAY and usual.ordinary(count(times, end - _DAY, end), 1.0):
             break
         if usual.chance(counted, span / _DAY) < ALARM:
-            return Surge(_onset(times, end - span, usual, after), usual)
+            return _onset(times, end - span, usual, after)
     return None
 
 
@@ -210,7 +202,7 @@ def _at_least(times: Sequence[int], start: int, end: int, floor: int) -> Count |
 
 
 def _onset(times: Sequence[int], start: int, usual: Usual, after: int | None) -> int:
-    """Go back from an alarming window as long as the six hours before were more than ordinary too."""
+    """Go back from an alarming window while the six hours before were more than ordinary; return the first bounce."""
     earliest = max(start - BASE_DAYS * _DAY, after or 0)
     while start - _QUARTER >= earliest and not usual.ordinary(count(times, start - _QUARTER, start), _QUARTER / _DAY):
         start -= _QUARTER

@@ -246,6 +246,15 @@ class TestDiagnosis:
         assert watch.open is not None
         assert watch.open.diagnosis is Diagnosis.COMPROMISED
 
+    def test_what_turns_out_to_be_the_users_own_is_closed_in_time(self) -> None:
+        """Bounces are taken out of the count when it is found that the user sent what came back."""
+        watch = Watch(flood(100, 5))
+        watch.look(NOON + 3 * HOUR)
+        watch.times = []
+        watch.every(HOUR, NOON + 4 * HOUR, NOON + 3 * DAY)
+
+        assert watch.notices == ["opened", "closed"]
+
     def test_worse_news_is_told_at_once_and_never_taken_back_while_it_lasts(self) -> None:
         watch = Watch(flood(100, 5))
         watch.look(NOON + HOUR)
