@@ -32,16 +32,17 @@ def _cause(case: Case, recipient: Recipient, layout: Layout | None) -> tuple[Cau
         {"diagnostic_code": case.text_pieces},
     )
     speaks = _says_something(recipient.diagnostic_code)
+    backed = recipient.reply_code is not None or recipient.action == "delayed"
     steps: tuple[Callable[[], _Answer], ...] = (
         lambda: _first((rule, found) for rule in book.user if rule.cause and (found := rule.find(facts))),
         lambda: _first(book.hosts.fitting(facts)),
-        lambda: _by_status(book, codes, "exact"),
+        lambda: _by_status(book, codes, "exact", backed=backed),
         lambda: _first(book.phrases.fitting(facts)),
-        lambda: _by_status(book, codes, "plain"),
+        lambda: _by_status(book, codes, "plain", backed=backed),
         lambda: _first(book.weak_phrases.fitting(facts)),
         lambda: None if speaks else _first(book.phrases.fitting(text)),
         lambda: _by_layout(layout),
-        lambda: _by_status(book, codes, "weak"),
+        lambda: _by_status(book, codes, "weak", backed=backed),
         lambda: _by_reply(book, recipient),
         lambda: _first((book.phrases if speaks else book.weak_phrases).fitting(text)),
     )
@@ -71,10 +72,12 @@ def _first(fitting: Iterable[tuple[Rule, tuple[str, str]]]) -> _Answer:
     return next(((rule.cause, _evidence(rule, found)) for rule, found in fitting if rule.cause), None)
 
 
-def _by_status(book: Rulebook, statuses: Iterable[EnhancedStatus], strength: str) -> _Answer:
+def _by_status(book: Rulebook, statuses: Iterable[EnhancedStatus], strength: str, *, backed: bool) -> _Answer:
     for status in statuses:
         rule = book.status_rule(status)
-        if rule and rule.cause and strength == ("exact" if rule.exact else "weak" if rule.weak else "plain"):
+        if rule is None or rule.cause is None or not (rule.alone or backed):
+            continue
+        if strength == ("exact" if rule.exact else "weak" if rule.weak else "plain"):
             return rule.cause, _evidence(rule, ("status", str(status)))
     return None
 

@@ -155,6 +155,8 @@ class Rule:
     """A look-alike that is asked about even when there is a delivery-status part."""
     exact: bool = False
     """A status that means one thing whoever writes it: comes before phrases."""
+    alone: bool = True
+    """Whether a status may decide by itself; else there must be a reply code, or the delivery must be late."""
 
     def find(self, facts: Facts) -> tuple[str, str] | None:
         """Return (field, excerpt) of the last condition that has something to show, when all hold, else None."""
@@ -238,6 +240,7 @@ def read_rule(
         weak=then.get("weak") is True,
         first=then.get("first") is True,
         exact=then.get("exact") is True,
+        alone=then.get("alone") is not False,
     )
 
 

@@ -159,7 +159,7 @@ def user_rules(
 
 
 _USER_THEN = frozenset({"kind", "cause", "file_to", "leave"})
-_OUR_THEN = frozenset({"kind", "cause", "weak", "first", "exact"})
+_OUR_THEN = frozenset({"kind", "cause", "weak", "first", "exact", "alone"})
 
 
 def load(user: tuple[Rule, ...] = ()) -> Rulebook:
