@@ -341,6 +341,8 @@ class _Page:
         )
 
     def show_alert(self, alert: Alert) -> None:
+        if not self.wanted.as_json:
+            click.echo()
         self._show(lambda: render.alert(alert), lambda: render.alert_json(alert))
 
     def _show(self, document: Callable[[], render.Document], record: Callable[[], render.Json]) -> None:
