@@ -184,6 +184,7 @@ class Desk:
             self.account.watch,
             self.store.incident(),
             self.store.last_incident(),
+            incident.Background(known_since=self.store.watched_since()),
         )
         if step.incident is not None:
             reader = advice.Reader(

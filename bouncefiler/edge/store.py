@@ -314,6 +314,10 @@ class StoreReader:
             (run, _OUTCOMES.index(Outcome.MOVED)),
         )
 
+    def watched_since(self) -> datetime | None:
+        """Return when the first run began: from then on, every bounce has been counted. None before there was one."""
+        return _only(self._read(lambda row: _aware(row[0]), "SELECT value FROM meta WHERE key = 'watched_since'"))
+
     def incident(self) -> Incident | None:
         """Return the incident that is open, None when all is quiet."""
         return _only(self._read(_incident, f"{_SELECT_INCIDENT} WHERE closed IS NULL ORDER BY id DESC LIMIT 1"))
@@ -378,6 +382,7 @@ class Store(StoreReader):
         """Write down that a run begins; what is intended from now on is its doing. Return its id."""
         with self._transaction() as db:
             began = db.execute("INSERT INTO run (command, began) VALUES (?, ?)", (_text(command), _epoch(now)))
+            db.execute("INSERT OR IGNORE INTO meta VALUES ('watched_since', ?)", (_epoch(now),))
         self._run = began.lastrowid or 0
         return self._run
 

@@ -1095,3 +1095,17 @@ class TestSpeed:
         plan = [row[3] for row in store._db.execute(f"EXPLAIN QUERY PLAN {statements[0]}")]
 
         assert plan == ["SEARCH sighting USING COVERING INDEX sighting_received_at (received_at>?)"]
+
+
+def test_since_when_the_account_is_watched_outlives_the_runs_that_are_forgotten(tmp_path: Path) -> None:
+    """A quiet account must not look like one that nothing is known of."""
+    path = tmp_path / "home.sqlite3"
+    assert open_for_reading(path).watched_since() is None
+    with open_store(path, holder="test") as store:
+        for day in (0, 1, 100):
+            store.begin_run("run", NOON + timedelta(days=day))
+            store.end_run(NOON + timedelta(days=day), Report())
+            store.tidy(NOON + timedelta(days=day))
+
+    with open_for_reading(path) as reader:
+        assert reader.watched_since() == NOON
