@@ -279,7 +279,7 @@ class _Shift:
         if self.desk.quiet():
             self.desk.watch()
         else:
-            report = self.desk.sweep(Scope(self.account.folders), _Onlooker(tick, brake()), "run")
+            report = self.desk.sweep(Scope(self.account.folders), _Onlooker(tick, Brake()), "run")
             if report.moved or report.settled:
                 log.info("%s: filed %d of %d new messages", self.account.name, report.moved, report.scanned)
         self.desk.deliver()
@@ -305,11 +305,6 @@ class _Onlooker:
 
     def stopping(self) -> bool:
         return self.tick.stopping()
-
-
-def brake() -> Brake:
-    """Return what stops a run in which the user's own rules would move very much."""
-    return Brake()
 
 
 # --- what the functions above are made of

@@ -18,13 +18,13 @@ import click
 
 from bouncefiler import __version__, render
 from bouncefiler.errors import BouncefilerError
-from bouncefiler.sweep import Scope
+from bouncefiler.sweep import Brake, Scope
 
 if TYPE_CHECKING:
     from bouncefiler.backscatter.advice import Alert
     from bouncefiler.filing.plan import Plan
     from bouncefiler.settings import Account, Settings
-    from bouncefiler.sweep import Brake, Report
+    from bouncefiler.sweep import Report
 
 MAX_MAIL = 64 * 1024 * 1024
 """`explain` reads no more than this of a file."""
@@ -165,7 +165,7 @@ def clean(config: Path | None, /, *, yes: bool, **options: Any) -> None:
     def one(account: Account) -> None:
         page = _Page(account, settings, wanted)
         with app.at_work(account, settings, os.environ, "bouncefiler clean") as desk:
-            with page.progress(brake=None if yes else app.brake()) as watch:
+            with page.progress(brake=None if yes else Brake()) as watch:
                 report = desk.sweep(wanted.scope(account), watch, "clean")
             page.show_report(report)
             desk.deliver()

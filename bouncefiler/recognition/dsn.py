@@ -38,11 +38,6 @@ class DeliveryStatus:
     recipients: tuple[Recipient, ...]
     reporting_mta: str | None = None
 
-    @property
-    def said_something(self) -> bool:
-        """Whether it names a recipient, an action, a status or a diagnostic."""
-        return bool(self.recipients)
-
 
 def parse(text: str) -> DeliveryStatus:
     """Read the fields. Never raises; lines that are no fields are folded into the one before, or dropped."""

@@ -167,16 +167,6 @@ class Message:
         """Whether there is a delivery-status part."""
         return self.first(_REPORTS) is not None
 
-    @property
-    def has_receipt(self) -> bool:
-        """Whether there is a disposition-notification part (RFC 8098): a read receipt."""
-        return self.first(_RECEIPTS) is not None
-
-    @property
-    def has_feedback(self) -> bool:
-        """Whether there is a feedback-report part (RFC 5965): a complaint or an authentication failure."""
-        return self.first(frozenset({"message/feedback-report"})) is not None
-
     @cached_property
     def returned(self) -> Part | None:
         """The part that holds the returned message or its headers."""
