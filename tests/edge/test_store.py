@@ -25,8 +25,7 @@ from hypothesis import strategies as st
 from bouncefiler.backscatter.advice import Alert, Level
 from bouncefiler.backscatter.incident import Diagnosis, Incident
 from bouncefiler.backscatter.volume import Provenance, Sighting
-from bouncefiler.edge import store as store_module
-from bouncefiler.edge.store import KEPT, MIGRATIONS, DayTotal, Store, StoreReader, open_for_reading, open_store
+from bouncefiler.edge.store import KEPT, MIGRATIONS, DayTotal, Store, StoreReader, open_for_reading, open_store, schema
 from bouncefiler.errors import StoreBroken, StoreBusy
 from bouncefiler.filing.plan import (
     Arrival,
@@ -327,21 +326,21 @@ class TestSightings:
             store.remember([sighting(1, datetime(2026, 3, 1))])  # noqa: DTZ001 - that is the point
 
     def test_what_a_number_in_the_file_means_never_changes(self) -> None:
-        assert " ".join(store_module._KINDS) == (
+        assert " ".join(schema.KINDS) == (
             "other failed delayed delivered feedback autoreply receipt challenge imitation"
         )
-        assert " ".join(store_module._CAUSES) == (
+        assert " ".join(schema.CAUSES) == (
             "unknown mailbox-full user-unknown mailbox-disabled domain-unknown sender-blocked auth-failed "
             "content-rejected message-too-big relay-denied rate-limited unreachable policy moved loop protocol-error"
         )
-        assert " ".join(store_module._PROVENANCES) == "unknown forged genuine"
-        assert [str(outcome) for outcome in store_module._OUTCOMES] == ["None", "moved", "gone", "void"]
+        assert " ".join(schema.PROVENANCES) == "unknown forged genuine"
+        assert [str(outcome) for outcome in schema.OUTCOMES] == ["None", "moved", "gone", "void"]
 
     def test_every_word_has_a_number(self) -> None:
-        assert set(store_module._KINDS) == set(Kind)
-        assert set(store_module._CAUSES) == set(Cause)
-        assert set(store_module._PROVENANCES) == set(Provenance)
-        assert set(store_module._OUTCOMES) == {None, *Outcome}
+        assert set(schema.KINDS) == set(Kind)
+        assert set(schema.CAUSES) == set(Cause)
+        assert set(schema.PROVENANCES) == set(Provenance)
+        assert set(schema.OUTCOMES) == {None, *Outcome}
 
 
 class TestTidy:
@@ -810,7 +809,7 @@ LATER = (*MIGRATIONS, ("ALTER TABLE run ADD COLUMN host TEXT", "CREATE TABLE mor
 class TestVersions:
     @pytest.mark.parametrize("version", range(len(MIGRATIONS)))
     def test_every_earlier_version_is_brought_up_to_date(self, path: Path, version: int) -> None:
-        store_module._open_store(path, "clean", MIGRATIONS[:version]).close()
+        open_store(path, holder="clean", migrations=MIGRATIONS[:version]).close()
         with open_store(path, holder="clean") as opened:
             write_everything(opened)
 
@@ -820,7 +819,7 @@ class TestVersions:
         with open_store(path, holder="clean") as opened:
             write_everything(opened)
             before = opened.runs(), opened.open_entries(), list(opened.history(NOON)), opened.incident()
-        with store_module._open_store(path, "clean", LATER) as opened:
+        with open_store(path, holder="clean", migrations=LATER) as opened:
             after = opened.runs(), opened.open_entries(), list(opened.history(NOON)), opened.incident()
 
         assert after == before
@@ -829,7 +828,7 @@ class TestVersions:
         with open_store(path, holder="clean") as opened:
             write_everything(opened)
         before = path.read_bytes()
-        with store_module._open_for_reading(path, LATER) as reader:
+        with open_for_reading(path, LATER) as reader:
             assert uids(reader.open_entries()) == [50, 51]
             assert reader._db.execute("SELECT count(*) FROM more").fetchone() == (0,)
             with pytest.raises(sqlite3.OperationalError, match="readonly"):
@@ -840,15 +839,15 @@ class TestVersions:
     def test_a_migration_that_fails_half_way_changes_nothing(self, path: Path) -> None:
         open_store(path, holder="clean").close()
         with pytest.raises(StoreBroken):
-            store_module._open_store(path, "clean", (*MIGRATIONS, (LATER[-1][0], "CREATE TABLE run (id)")))
-        with store_module._open_store(path, "clean", LATER) as opened:
+            open_store(path, holder="clean", migrations=(*MIGRATIONS, (LATER[-1][0], "CREATE TABLE run (id)")))
+        with open_store(path, holder="clean", migrations=LATER) as opened:
             assert opened._db.execute("SELECT host FROM run").fetchall() == []
 
     @pytest.mark.parametrize("opener", [open_for_reading, lambda path: open_store(path, holder="clean")])
     def test_a_later_version_is_left_alone_and_named(
         self, path: Path, opener: Callable[[Path], StoreReader], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        store_module._open_store(path, "clean", LATER).close()
+        open_store(path, holder="clean", migrations=LATER).close()
         with sqlite3.connect(path) as db:
             db.execute("UPDATE meta SET value = '7.8.9' WHERE key = 'written_by'")
         db.close()
@@ -941,7 +940,7 @@ class TestTrouble:
         self, path: Path, sound: bytes, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Large files are not checked whole when they are opened."""
-        monkeypatch.setattr(store_module, "CHEAP_TO_CHECK", 0)
+        monkeypatch.setattr("bouncefiler.edge.store.database.CHEAP_TO_CHECK", 0)
         path.write_bytes(sound[:4096] + bytes(len(sound) - 4096))
         with open_for_reading(path) as reader, pytest.raises(StoreBroken, match="move it away"):
             look_at_everything(reader)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bouncefiler.edge import stream
-from bouncefiler.edge.stream import (
+from bouncefiler.edge.imap import stream
+from bouncefiler.edge.imap.stream import (
     Command,
     Fetch,
     Fetched,

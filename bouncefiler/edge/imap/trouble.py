@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from bouncefiler.edge import stream
+from bouncefiler.edge.imap import stream
 from bouncefiler.errors import (
     AccountError,
     CannotMove,

@@ -1,0 +1,204 @@
+"""An account whose mail is filed."""
+
+from __future__ import annotations
+
+import imaplib
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from imapclient import imap_utf7
+
+from bouncefiler.edge.imap.login import Client, Dial, dial_server, log_in
+from bouncefiler.edge.imap.names import encoded
+from bouncefiler.edge.imap.reader import HOLDS_NOTHING, ImapReader, Selected
+from bouncefiler.edge.imap.replies import copyuid, flags_of, number_in
+from bouncefiler.edge.imap.trouble import in_our_words, plain, refusal, said_in
+from bouncefiler.errors import CannotMove, FolderMissing, OverQuota, Unreachable
+from bouncefiler.filing.plan import MessageRef, Method, MoveBatch, uid_set
+from bouncefiler.settings import Server
+from bouncefiler.sweep import FolderState, Moved
+
+REMOVE_AT_ONCE = 500
+"""Messages in one command that removes copied originals."""
+
+
+def open_account(server: Server, password: str, dial: Dial | None = None) -> ImapAccount:
+    """Log in to an account in order to file its mail. Raises as `open_reader`."""
+    return ImapAccount(server, log_in(server, password, dial or dial_server))
+
+
+class ImapAccount(ImapReader):
+    """An account whose mail is filed: see sweep.Mover. It never expunges but by UID, and never moves by APPEND."""
+
+    _VERB = b"SELECT"
+
+    def __init__(self, server: Server, client: Client) -> None:
+        super().__init__(server, client)
+        self._targets: dict[str, FolderState] = {}
+
+    @property
+    def method(self) -> Method:
+        """See sweep.Mover."""
+        if "MOVE" in self._capabilities:  # RFC 6851
+            return Method.MOVE
+        if "UIDPLUS" in self._capabilities:  # RFC 4315
+            return Method.COPY
+        raise CannotMove(
+            f"{self._server.host} has neither MOVE nor UIDPLUS: taking a message out of a folder would need a plain "
+            "EXPUNGE, which also removes what you or another program has marked as deleted. bouncefiler files nothing "
+            "here; `bouncefiler preview` shows what you could move by hand"
+        )
+
+    def prepare(self, folder: str) -> FolderState:
+        """See sweep.Mover. Asked again, it answers from memory: its UIDNEXT is one that was, not always one that is."""
+        if folder not in self._targets:
+            self._targets[folder] = self._prepared(folder)
+        return self._targets[folder]
+
+    def move(self, batch: MoveBatch) -> Moved:
+        """See sweep.Mover."""
+        self._check_source(batch)
+        command = b"UID %s %s %s" % (
+            self.method.value.upper().encode(),
+            uid_set(batch.uids).encode(),
+            encoded(self._names.to_server(batch.to)),
+        )
+        reply = self._ask(command)[0]
+        if reply.code == "TRYCREATE":
+            self._targets.pop(batch.to, None)
+            self.prepare(batch.to)
+            reply = self._ask(command)[0]
+        if reply.status != "OK":
+            self._targets.pop(batch.to, None)
+            raise self._refusal(f"move mail from {batch.source!r} to {batch.to!r}", reply)
+        moved = copyuid(reply, batch.uids)
+        known = self._targets.get(batch.to)
+        if known and moved.uids and moved.to_uidvalidity != known.uidvalidity:
+            del self._targets[batch.to]  # somebody has made it anew since we looked
+        if self.method is Method.COPY and moved.uids:
+            self._expunge(sorted(moved.uids))
+        return moved
+
+    def remove(self, refs: Sequence[MessageRef]) -> None:
+        """See sweep.Mover."""
+        for folder, uidvalidity in sorted({(ref.folder, ref.uidvalidity) for ref in refs}):
+            self._check_writable(self._opened(folder, uidvalidity))
+            uids = sorted({ref.uid for ref in refs if (ref.folder, ref.uidvalidity) == (folder, uidvalidity)})
+            for start in range(0, len(uids), REMOVE_AT_ONCE):
+                self._expunge(uids[start : start + REMOVE_AT_ONCE])
+
+    def append(self, folder: str, message: bytes, flags: Sequence[str] = (), when: datetime | None = None) -> None:
+        """Put a message of our own, an alert, into a folder. Raises OverQuota, FolderMissing, Unreachable."""
+        name = imap_utf7.encode(self._names.to_server(folder))
+        with in_our_words(self._server):
+            self._pipe.drain()
+            self._client.transport.untagged_responses.clear()
+            try:
+                self._client.append(name, message, flags, when)
+            except imaplib.IMAP4.error as exc:
+                self._pipe.broken = isinstance(exc, imaplib.IMAP4.abort)
+                raise refusal(self._server, f"put a message into {folder!r}", said_in(exc)) from exc
+            except BaseException:
+                self._pipe.broken = True
+                raise
+
+    def _check_source(self, batch: MoveBatch) -> None:
+        if self._names.to_server(batch.source) == self._names.to_server(batch.to):
+            raise CannotMove(f"{batch.to!r} is the folder that is watched: set another `bounce_folder`")
+        self._check_writable(self._opened(batch.source, batch.uidvalidity))
+
+    def _check_writable(self, source: Selected) -> None:
+        if not source.writable or not source.deletable:
+            raise CannotMove(
+                f"{self._server.host} lets {source.state.folder!r} only be read by {plain(self._server.user)}: ask the "
+                "owner of the folder for the right to delete in it, or take it out of `folders`"
+            )
+        if not source.sticky:
+            raise CannotMove(
+                f"{self._server.host} does not keep the UIDs of {source.state.folder!r} (UIDNOTSTICKY): no move from "
+                "there could be settled after an interruption; take it out of `folders`"
+            )
+
+    def _prepared(self, folder: str) -> FolderState:
+        name = self._names.to_server(folder)
+        if name == "INBOX":
+            raise CannotMove("mail is never filed in INBOX: set another `bounce_folder`")
+        status = b"STATUS %s (UIDVALIDITY UIDNEXT MESSAGES)" % encoded(name)
+        listed, answer = self._ask(self._list(name), status)
+        flags = flags_of(name, listed)
+        self._check_purpose(folder, flags or frozenset())
+        if answer.status != "OK":
+            error = self._refusal(f"describe the folder {folder!r}", answer)
+            if isinstance(error, Unreachable) or (flags is not None and not flags & HOLDS_NOTHING):
+                raise error
+            self._create(folder, name, flags)
+            answer = self._ask(b"SUBSCRIBE " + encoded(name), status)[-1]
+        uidvalidity = number_in(answer, b"UIDVALIDITY")
+        if answer.status != "OK" or not uidvalidity:
+            raise self._refusal(f"describe the folder {folder!r}", answer)
+        state = FolderState(
+            folder, uidvalidity, number_in(answer, b"UIDNEXT") or 1, number_in(answer, b"MESSAGES") or 0
+        )
+        self._check_alias(state)
+        return state
+
+    def _check_purpose(self, folder: str, flags: frozenset[str]) -> None:
+        """Servers empty these folders by themselves (RFC 6154); where they do not say which, go by the usual names."""
+        last = folder.replace(".", "/").rpartition("/")[2].casefold()
+        told = "SPECIAL-USE" in self._capabilities
+        if flags & {"\\trash", "\\junk"} or (not told and last in _EMPTIED):
+            raise CannotMove(
+                f"{folder!r} is a folder for rubbish, which the provider empties by itself: set another `bounce_folder`"
+            )
+
+    def _create(self, folder: str, name: str, flags: frozenset[str] | None) -> None:
+        reply = self._ask(b"CREATE " + encoded(name))[0]
+        if reply.status == "OK" or reply.code == "ALREADYEXISTS":
+            return
+        if flags is not None:
+            raise CannotMove(f"{folder!r} can hold no mail, only other folders: set another `bounce_folder`")
+        error = self._refusal(f"make the folder {folder!r}", reply)
+        if isinstance(error, Unreachable | OverQuota) and reply.code != "LIMIT":  # LIMIT: GMX allows twenty folders
+            raise error
+        raise FolderMissing(
+            f"there is no folder {folder!r}, and {self._server.host} refuses to make it: “{plain(reply.text)}”; make "
+            "it with your mail program, or set another `bounce_folder`"
+        )
+
+    def _check_alias(self, target: FolderState) -> None:
+        """Refuse one folder under two names: mail would be moved from it to itself, again and again."""
+        source = self._selected.state if self._selected else None
+        if source and source.exists and replace(source, folder=target.folder) == target:
+            raise CannotMove(
+                f"{target.folder!r} seems to be {source.folder!r} by another name: set another `bounce_folder`"
+            )
+
+    def _expunge(self, uids: Sequence[int]) -> None:
+        """Remove these messages and no others (RFC 4315, 2.1)."""
+        if "UIDPLUS" not in self._capabilities:
+            raise CannotMove(f"{self._server.host} has no UIDPLUS: copied originals cannot be removed one by one")
+        which = uid_set(uids).encode()
+        replies = self._ask(b"UID STORE %s +FLAGS.SILENT (\\Deleted)" % which, b"UID EXPUNGE " + which)
+        for reply in replies:
+            if not reply.complete:
+                raise self._refusal("remove the originals of copied messages", reply)
+
+
+_EMPTIED = frozenset(
+    {
+        *(
+            "trash",
+            "deleted",
+            "deleted items",
+            "deleted messages",
+            "junk",
+            "junk email",
+            "junk e-mail",
+            "spam",
+            "bulk mail",
+        ),
+        *("lixeira", "itens excluídos", "lixo eletrônico", "papelera", "elementos eliminados", "correo no deseado"),
+        *("papierkorb", "gelöschte elemente", "spamverdacht", "corbeille", "courrier indésirable", "cestino"),
+    }
+)

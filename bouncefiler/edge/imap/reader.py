@@ -1,0 +1,348 @@
+"""An account that is read."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count, pairwise
+from typing import Any, Self, TypeVar
+
+from bouncefiler import __version__
+from bouncefiler.edge.imap import stream
+from bouncefiler.edge.imap.login import Client, Dial, dial_server, log_in
+from bouncefiler.edge.imap.names import FolderInfo, Names, encoded, listed, names_of, quoted
+from bouncefiler.edge.imap.replies import exists_in, fetch, flags_of, number_in, permanent_flags, reading_of
+from bouncefiler.edge.imap.trouble import FOREIGN, in_our_words, refusal
+from bouncefiler.errors import AccountError, FolderRenumbered, Throttled, Unreachable
+from bouncefiler.recognition.identity import MAX_HEADER_OCTETS
+from bouncefiler.settings import Server
+from bouncefiler.sweep import FolderState, Reading, Span, Window
+
+WINDOW = 10_000
+"""Messages in one scan command."""
+
+READ_AT_ONCE = 200
+"""Messages in one command that reads their header blocks or first octets."""
+
+OCTETS_AT_ONCE = 8 * 1024 * 1024
+"""Octets of messages in one command: the answers to two of them may be held."""
+
+MAX_REFUSALS = 100
+"""How many FETCH commands of one call the server may refuse before we believe that it is not about single messages."""
+
+_LEAN_FIELDS = b"BODY.PEEK[HEADER.FIELDS (FROM SUBJECT CONTENT-TYPE MESSAGE-ID)]"
+
+_GOODBYE_SECONDS = 5.0
+
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+C = TypeVar("C", bound=stream.Command[Any])
+
+
+def open_reader(server: Server, password: str, dial: Dial | None = None) -> ImapReader:
+    """Log in to an account in order to read it: what comes back cannot change anything.
+
+    Raises Unreachable, Throttled, Untrusted, LoginRefused, AccountError.
+    """
+    return ImapReader(server, log_in(server, password, dial or dial_server))
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """The selected folder, as it was when it was selected."""
+
+    state: FolderState
+    sticky: bool
+    """Whether it keeps its UIDs from one session to the next."""
+    writable: bool
+    deletable: bool
+
+
+class ImapReader:
+    """An account that is read (EXAMINE, BODY.PEEK): see sweep.Reader. A context manager, which logs out at its end."""
+
+    _VERB = b"EXAMINE"
+
+    def __init__(self, server: Server, client: Client) -> None:
+        self._server = server
+        self._client = client
+        self._pipe = stream.Pipe(client.transport.wire)
+        self._capabilities = frozenset(client.transport.capabilities)
+        self._selected: Selected | None = None
+        self._names = Names()
+        self.window = WINDOW
+        try:
+            self._introduce()
+        except BaseException:
+            client.shutdown()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Log out, where that can still be done, and hang up. Never CLOSE, which would expunge; never raises."""
+        last = [b"UNSELECT"] if self._selected and "UNSELECT" in self._capabilities else []
+        with suppress(*FOREIGN):
+            self._client.transport.wire.source.timeout = _GOODBYE_SECONDS
+            if self._pipe.idle and not self._pipe.broken:
+                self._pipe.send(*(stream.Leave(text) for text in (*last, b"LOGOUT")))
+                self._pipe.drain()
+        self._pipe.broken = True
+        self._client.shutdown()
+
+    def noop(self) -> None:
+        """Keep the connection alive. Raises Unreachable when it is dead."""
+        self._demand("keep the connection", b"NOOP")
+
+    def folders(self) -> tuple[FolderInfo, ...]:
+        """List all folders by the names that the configuration takes."""
+        reply = self._demand("list the folders", self._list("*"))
+        found = (FolderInfo(self._names.to_user(name), flags) for name, flags in listed(reply.lines))
+        return tuple(sorted(found, key=lambda folder: (folder.name != "INBOX", folder.name.casefold())))
+
+    def changed(self, state: FolderState) -> bool:
+        """Say whether messages have come since `state` was taken, or the folder is another one. One round trip."""
+        commands = [b"STATUS %s (UIDNEXT UIDVALIDITY)" % encoded(self._names.to_server(state.folder))]
+        if self._selected and "UNSELECT" in self._capabilities:  # STATUS is for folders not selected (RFC 3501, 6.3.10)
+            self._selected = None
+            commands.insert(0, b"UNSELECT")
+        elif self._selected:
+            commands.insert(0, b"NOOP")
+        answer = self._ask(*commands)[-1]
+        return (number_in(answer, b"UIDVALIDITY"), number_in(answer, b"UIDNEXT")) != (state.uidvalidity, state.uidnext)
+
+    def state(self, folder: str) -> FolderState | None:
+        """See sweep.Reader."""
+        selected = self._select(folder)
+        return selected.state if selected else None
+
+    def scan(self, state: FolderState, span: Span, suspect: Callable[[bytes], bool]) -> Iterator[Window]:
+        """See sweep.Reader. The next window is on its way while this one is worked on."""
+        items = (b"UID INTERNALDATE " if span.since else b"UID ") + _LEAN_FIELDS
+
+        def send(uids: Sequence[int]) -> stream.Command[stream.Lean]:
+            at_most = min(len(uids), 4 * self.window)
+            scan = stream.Scan(fetch(uids, items), uids[0], uids[-1], at_most, suspect, span.since)
+            return self._send(scan, state)
+
+        reached = span.first_uid - 1
+        for uids, lean in self._each(self._ranges(state, span.first_uid, self.window), send):
+            reached = uids[-1]
+            yield Window(lean.scanned, reached, lean.suspects)
+        if reached < state.uidnext - 1:
+            yield Window(0, state.uidnext - 1, ())
+
+    def read(self, state: FolderState, uids: Sequence[int], octets: int) -> Iterator[Reading]:
+        """See sweep.Reader."""
+        wanted, most = sorted(set(uids)), max(1, min(READ_AT_ONCE, OCTETS_AT_ONCE // max(1, octets)))
+        chunks = [wanted[start : start + most] for start in range(0, len(wanted), most)]
+        return self._readings(state, chunks, b"BODY[]", octets)
+
+    def headers(self, state: FolderState, first_uid: int) -> Iterator[Reading]:
+        """See sweep.Reader."""
+        now = self._opened(state.folder, state.uidvalidity, anew=True).state  # with the UIDNEXT of this moment
+        ranges = self._ranges(now, first_uid, READ_AT_ONCE)
+        return self._readings(now, ranges, b"BODY[HEADER]", MAX_HEADER_OCTETS)
+
+    def _introduce(self) -> None:
+        """Say who we are, which some servers want before anything else (163.com), and learn how they name folders."""
+        commands = []
+        if "ID" in self._capabilities:  # RFC 2971
+            commands.append(b'ID ("name" "bouncefiler" "version" %s)' % quoted(__version__.encode()))
+        if "NAMESPACE" in self._capabilities:
+            commands.append(b"NAMESPACE")
+        else:
+            commands.append(b'LIST "" ""')
+        self._names = names_of(self._ask(*commands)[-1].lines)
+
+    def _ranges(self, state: FolderState, first_uid: int, most: int) -> list[Sequence[int]]:
+        """Cut the folder, from this UID on, into ranges of UIDs of about `most` messages each."""
+        end = state.uidnext
+        if first_uid >= end or not state.exists:
+            return []
+        # Where UIDs are sparse, ranges of equal width would be many and nearly empty.
+        cuts = self._cuts(state, most) if end - first_uid > 2 * most else []
+        edges = [first_uid, *sorted({cut for cut in cuts if first_uid < cut < end}), end]
+        return [range(*edge) for edge in pairwise(edges)]
+
+    def _cuts(self, state: FolderState, most: int) -> list[int]:
+        """Return the UID of every `most`-th message. Sequence numbers change with any answer, hence the new SELECT."""
+        exists = self._opened(state.folder, state.uidvalidity, anew=True).state.exists
+        numbers = range(1 + most, exists + 1, most)
+        found: list[int] = []
+        for start in range(0, len(numbers), 500):
+            text = b",".join(b"%d" % number for number in numbers[start : start + 500])
+            found.extend(self._uids(b"FETCH %s (UID)" % text))
+        return found
+
+    def _readings(
+        self, state: FolderState, chunks: Iterable[Sequence[int]], section: bytes, octets: int
+    ) -> Iterator[Reading]:
+        part = b"" if section == b"BODY[HEADER]" else b"<0.%d>" % octets
+        items = b"UID INTERNALDATE RFC822.SIZE FLAGS " + section.replace(b"BODY", b"BODY.PEEK") + part
+
+        def send(uids: Sequence[int]) -> stream.Command[stream.Fetched]:
+            at_most = min(len(uids), 4 * READ_AT_ONCE)
+            wanted = uids if isinstance(uids, range) else frozenset(uids)
+            return self._send(stream.Fetch(fetch(uids, items), section, wanted, at_most, octets), state)
+
+        seen: set[int] = set()
+        last = 0
+        for uids, item in self._each(chunks, send):
+            if uids[0] > last:  # otherwise it is a part of the same job, asked for again after a refusal
+                seen.clear()
+                last = uids[-1]
+            reading = reading_of(item)
+            if reading and reading.uid not in seen:
+                seen.add(reading.uid)
+                yield reading
+
+    def _each(
+        self, jobs: Iterable[Sequence[int]], send: Callable[[Sequence[int]], stream.Command[T]]
+    ) -> Iterator[tuple[Sequence[int], T]]:
+        """Yield what comes of each job (UIDs to ask for), always with the next one on its way."""
+        refusals = count(1)
+        ahead: deque[tuple[Sequence[int], stream.Command[T]]] = deque()
+        try:
+            for job in jobs:
+                ahead.append((job, send(job)))
+                if len(ahead) > 1:
+                    yield from self._answered(*ahead[0], send, refusals)
+                    ahead.popleft()
+            while ahead:
+                yield from self._answered(*ahead[0], send, refusals)
+                ahead.popleft()
+        finally:
+            for _, command in ahead:
+                command.forget()
+
+    def _answered(
+        self,
+        job: Sequence[int],
+        command: stream.Command[T],
+        send: Callable[[Sequence[int]], stream.Command[T]],
+        refusals: Iterator[int],
+    ) -> Iterator[tuple[Sequence[int], T]]:
+        """Yield what comes of one job; what is refused is asked for again in halves, and single messages are given up.
+
+        Yahoo refuses some messages for ever, and with them each command that asks for them ([UNAVAILABLE]).
+        """
+        try:
+            for item in self._answers(command):
+                yield job, item
+        except stream.Refused as exc:
+            error = self._refusal("let mail be read", exc.reply)
+            if exc.reply.status == "BAD" or isinstance(error, Throttled) or next(refusals) > MAX_REFUSALS:
+                raise error from exc
+            if len(job) == 1:
+                log.warning("UID %d is left out: %s", job[0], error)
+                return
+            for half in (job[: len(job) // 2], job[len(job) // 2 :]):
+                yield from self._answered(half, send(half), send, refusals)
+
+    def _answers(self, command: stream.Command[T]) -> Iterator[T]:
+        answers = self._pipe.answers(command)
+        try:
+            while True:
+                with in_our_words(self._server):
+                    item = next(answers, None)
+                if item is None:
+                    return
+                yield item
+        finally:
+            answers.close()
+
+    def _send(self, command: C, state: FolderState) -> C:
+        self._opened(state.folder, state.uidvalidity)
+        with in_our_words(self._server):
+            self._pipe.send(command)
+        return command
+
+    def _opened(self, folder: str, uidvalidity: int, *, anew: bool = False) -> Selected:
+        """Have the folder selected; raise FolderRenumbered when its UIDs are others than they were."""
+        selected = self._selected
+        if anew or selected is None or selected.state.folder != folder:
+            selected = self._select(folder)
+        if selected is None or selected.state.uidvalidity != uidvalidity:
+            now = f"now {selected.state.uidvalidity}" if selected else "now there is no such folder"
+            raise FolderRenumbered(
+                f"the server has numbered the messages of {folder!r} anew (UIDVALIDITY was {uidvalidity}, {now}); "
+                "nothing was moved on the old numbers, the next run reads the folder again"
+            )
+        return selected
+
+    def _select(self, folder: str) -> Selected | None:
+        name = self._names.to_server(folder)
+        with in_our_words(self._server):
+            self._pipe.drain()  # UIDs of the old folder are not to be taken for those of the new one
+        self._selected = None  # RFC 3501, 6.3.1: nor is the old one any more, whatever the answer
+        reply = self._ask(self._VERB + b" " + encoded(name))[0]
+        if reply.status != "OK":
+            error = self._refusal(f"open the folder {folder!r}", reply)
+            if isinstance(error, Unreachable) or not self._missing(name):
+                raise error
+            return None
+        self._selected = self._described(folder, reply)
+        return self._selected
+
+    def _described(self, folder: str, reply: stream.Reply) -> Selected:
+        uidvalidity, exists = number_in(reply, b"UIDVALIDITY"), exists_in(reply)
+        if not uidvalidity:
+            raise AccountError(
+                f"{self._server.host} gives no UIDVALIDITY for {folder!r}: messages cannot be known again from one run "
+                "to the next, so bouncefiler keeps away from this server"
+            )
+        uidnext = number_in(reply, b"UIDNEXT")
+        if uidnext is None:
+            uidnext = max(self._uids(b"UID FETCH * (UID)"), default=0) + 1 if exists else 1
+        flags = permanent_flags(reply)
+        return Selected(
+            FolderState(folder, uidvalidity, uidnext, exists),
+            sticky=not any(b"[UIDNOTSTICKY]" in line.upper() for line in reply.lines),
+            writable=reply.code != "READ-ONLY",
+            deletable=flags is None or b"\\DELETED" in flags.upper().split(),
+        )
+
+    def _uids(self, command: bytes) -> list[int]:
+        """Return the UIDs that a FETCH (UID) brings."""
+        with in_our_words(self._server):
+            number = stream.Number(command)
+            self._pipe.send(number)
+        try:
+            return list(self._answers(number))
+        except stream.Refused as exc:
+            raise self._refusal("number its messages", exc.reply) from exc
+
+    def _missing(self, name: str) -> bool:
+        flags = flags_of(name, self._demand("list its folders", self._list(name)))
+        return flags is None or bool(flags & HOLDS_NOTHING)
+
+    def _list(self, pattern: str) -> bytes:
+        special = {"SPECIAL-USE", "LIST-EXTENDED"} <= self._capabilities  # RFC 6154, 2
+        return b'LIST "" ' + encoded(pattern) + (b" RETURN (SPECIAL-USE)" if special else b"")
+
+    def _ask(self, *commands: bytes) -> tuple[stream.Reply, ...]:
+        with in_our_words(self._server):
+            return self._pipe.ask(*commands)
+
+    def _demand(self, doing: str, command: bytes) -> stream.Reply:
+        reply = self._ask(command)[0]
+        if reply.status != "OK":
+            raise self._refusal(doing, reply)
+        return reply
+
+    def _refusal(self, doing: str, reply: stream.Reply) -> AccountError:
+        return refusal(self._server, doing, reply.text)
+
+
+HOLDS_NOTHING = frozenset({"\\nonexistent", "\\noselect"})

@@ -1,0 +1,105 @@
+"""The tables of the state file, and how an earlier version of them becomes this one."""
+
+from __future__ import annotations
+
+from bouncefiler.backscatter.volume import Provenance
+from bouncefiler.filing.plan import Outcome
+from bouncefiler.recognition.verdict import Cause, Kind
+
+Migrations = tuple[tuple[str, ...], ...]
+
+
+# "bncf", which tells this file from other programs' (https://sqlite.org/pragma.html#pragma_application_id).
+APPLICATION_ID = 0x626E6366
+
+
+# In the tables that grow, an enum's member is stored as its place in these tuples: only ever append.
+KINDS = (
+    Kind.OTHER,
+    Kind.FAILED,
+    Kind.DELAYED,
+    Kind.DELIVERED,
+    Kind.FEEDBACK,
+    Kind.AUTOREPLY,
+    Kind.RECEIPT,
+    Kind.CHALLENGE,
+    Kind.IMITATION,
+)
+
+
+CAUSES = (
+    Cause.UNKNOWN,
+    Cause.MAILBOX_FULL,
+    Cause.USER_UNKNOWN,
+    Cause.MAILBOX_DISABLED,
+    Cause.DOMAIN_UNKNOWN,
+    Cause.SENDER_BLOCKED,
+    Cause.AUTH_FAILED,
+    Cause.CONTENT_REJECTED,
+    Cause.MESSAGE_TOO_BIG,
+    Cause.RELAY_DENIED,
+    Cause.RATE_LIMITED,
+    Cause.UNREACHABLE,
+    Cause.POLICY,
+    Cause.MOVED,
+    Cause.LOOP,
+    Cause.PROTOCOL_ERROR,
+)
+
+
+PROVENANCES = (Provenance.UNKNOWN, Provenance.FORGED, Provenance.GENUINE)
+
+OUTCOMES = (None, Outcome.MOVED, Outcome.GONE, Outcome.VOID)  # None: intended, and open
+
+_FIRST = (
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    # A version that cannot read the rest still reads `written_by` from here: this table must stay as it is.
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID",
+    "INSERT INTO meta VALUES ('salt', randomblob(32))",
+    """CREATE TABLE run (
+        id INTEGER PRIMARY KEY, command TEXT NOT NULL, began INTEGER NOT NULL, ended INTEGER,
+        scanned INTEGER NOT NULL DEFAULT 0, moved INTEGER NOT NULL DEFAULT 0, stayed INTEGER NOT NULL DEFAULT 0,
+        gone INTEGER NOT NULL DEFAULT 0, unsettled INTEGER NOT NULL DEFAULT 0, settled INTEGER NOT NULL DEFAULT 0)""",
+    """CREATE TABLE batch (
+        id INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES run, source TEXT NOT NULL,
+        uidvalidity INTEGER NOT NULL, source_uidnext INTEGER NOT NULL, target TEXT NOT NULL,
+        to_uidvalidity INTEGER NOT NULL, to_uidnext INTEGER NOT NULL, method TEXT NOT NULL)""",
+    "CREATE INDEX batch_run ON batch (run)",
+    """CREATE TABLE move (
+        id INTEGER PRIMARY KEY, batch INTEGER NOT NULL REFERENCES batch, uid INTEGER NOT NULL,
+        state INTEGER NOT NULL DEFAULT 0, fingerprint BLOB NOT NULL, size INTEGER NOT NULL,
+        received_at INTEGER NOT NULL, kind INTEGER NOT NULL, cause INTEGER, subject TEXT NOT NULL,
+        recipients TEXT NOT NULL, to_uidvalidity INTEGER, to_uid INTEGER)""",
+    "CREATE UNIQUE INDEX move_batch ON move (batch, uid)",
+    "CREATE INDEX move_open ON move (id) WHERE state = 0",
+    """CREATE TABLE folder (
+        id INTEGER PRIMARY KEY, name TEXT NOT NULL, uidvalidity INTEGER NOT NULL, UNIQUE (name, uidvalidity))""",
+    """CREATE TABLE filed (
+        fingerprint BLOB NOT NULL, folder INTEGER NOT NULL REFERENCES folder, last_uid INTEGER NOT NULL,
+        PRIMARY KEY (fingerprint, folder)) WITHOUT ROWID""",
+    """CREATE TABLE sighting (
+        fingerprint BLOB PRIMARY KEY, received_at INTEGER NOT NULL, kind INTEGER NOT NULL,
+        cause INTEGER NOT NULL, provenance INTEGER NOT NULL) WITHOUT ROWID""",
+    "CREATE INDEX sighting_received_at ON sighting (received_at, kind, provenance)",
+    # Fingerprints of the sightings that live on in day_total only, so that they are not counted again.
+    "CREATE TABLE folded (fingerprint BLOB PRIMARY KEY) WITHOUT ROWID",
+    """CREATE TABLE day_total (
+        day INTEGER NOT NULL, kind INTEGER NOT NULL, cause INTEGER NOT NULL, provenance INTEGER NOT NULL,
+        count INTEGER NOT NULL, PRIMARY KEY (day, kind, cause, provenance)) WITHOUT ROWID""",
+    """CREATE TABLE watermark (
+        folder TEXT PRIMARY KEY, uidvalidity INTEGER NOT NULL, last_uid INTEGER NOT NULL) WITHOUT ROWID""",
+    """CREATE TABLE incident (
+        id INTEGER PRIMARY KEY, diagnosis TEXT NOT NULL, opened REAL NOT NULL, last_seen REAL NOT NULL,
+        count INTEGER NOT NULL, usual REAL, total INTEGER NOT NULL, peak INTEGER NOT NULL, notified REAL,
+        notified_count INTEGER NOT NULL, closed REAL, began REAL, earlier INTEGER NOT NULL)""",
+    """CREATE TABLE outbox (
+        id INTEGER PRIMARY KEY, channel TEXT NOT NULL, key TEXT NOT NULL, level TEXT NOT NULL,
+        subject TEXT NOT NULL, body TEXT NOT NULL, due REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
+        why TEXT NOT NULL DEFAULT '', sent REAL, UNIQUE (channel, key))""",
+    "CREATE INDEX outbox_due ON outbox (due) WHERE sent IS NULL",
+    "CREATE TABLE refusal (credential TEXT PRIMARY KEY, count INTEGER NOT NULL, at INTEGER NOT NULL) WITHOUT ROWID",
+)
+
+
+MIGRATIONS: Migrations = (_FIRST,)
+"""Statements that make version n + 1 of the schema out of version n. What was released is never edited."""
