@@ -19,6 +19,7 @@ from bouncefiler.recognition.verdict import Evidence, Original
 
 MAX_EXCERPT_CHARS = 160
 MAX_MARK_CHARS = 120
+MAX_ANSWERS = 10
 MAX_WORDS_CHARS = 16_384
 """Words are looked for in this much of the text for people: a bounce comes to the point."""
 
@@ -140,6 +141,19 @@ class Case:
             return None
         return self.message.headers.raw("return-path").strip() in (b"<>", b"", b"< >", b"<null>")
 
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """Message-IDs that the message is an answer to, at most MAX_ANSWERS."""
+        headers = self.message.headers
+        said = " ".join(headers.text(name) for name in ("in-reply-to", "references"))
+        return tuple(dict.fromkeys(_MESSAGE_ID.findall(said)))[:MAX_ANSWERS]
+
+    @property
+    def sent_to(self) -> str:
+        """Address that the message was delivered to; empty when nobody has written it down."""
+        headers = self.message.headers
+        return next((to for name in _DELIVERED_TO if (to := from_address(headers.text(name)))), "")
+
     def note(self, rule: str, where: str, excerpt: str) -> None:
         """Keep a fact that the verdict rests on."""
         flat = " ".join(excerpt.split())
@@ -154,6 +168,8 @@ def from_address(value: str) -> str:
     return _COMMENTS.sub(" ", inner).strip().strip('"').lower()
 
 
+_DELIVERED_TO = ("delivered-to", "x-original-to", "envelope-to", "x-envelope-to", "to")
+_MESSAGE_ID = re.compile(r"<[^<>\s]{1,250}@[^<>\s]{1,250}>")
 _COMMENTS = re.compile(r"\([^()]{0,200}\)")
 
 

@@ -199,6 +199,8 @@ def _verdict(case: Case, kind: Kind, recipients: tuple[Recipient, ...] = (), lay
         original=case.original if bounce or kind is Kind.DELIVERED else None,
         format=layout.format if layout else None,
         evidence=tuple(case.evidence),
+        answers=case.answers,
+        sent_to=case.sent_to,
         incomplete=_incomplete(case, kind),
     )
 

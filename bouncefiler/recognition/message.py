@@ -16,6 +16,7 @@ from bouncefiler.recognition.text import decode, decode_header, from_base64, fro
 from bouncefiler.recognition.verdict import Original
 
 MAX_HEADER_OCTETS = 65_536
+MAX_SIGNED_OCTETS = 32_768
 MAX_TEXT_CHARS = 65_536
 MAX_REPORT_OCTETS = 262_144
 MAX_DEPTH = 20
@@ -360,11 +361,23 @@ def header_block_at(text: str) -> int:
 
 def original_of(octets: bytes) -> Original | None:
     """Return what is known of the returned message that begins here; None when it has none of the fields."""
-    octets = octets.lstrip(b"\n> \t")
-    headers = Headers(octets[:MAX_HEADER_OCTETS].partition(b"\n\n")[0])
+    block = octets.lstrip(b"\n> \t")[:MAX_HEADER_OCTETS].partition(b"\n\n")[0]
+    headers = Headers(block)
     if not any(name in headers for name in ("message-id", "from", "to", "subject", "date", "received")):
         return None
     text = headers.text
     return Original(
-        text("message-id"), text("from"), text("to"), text("subject"), text("date"), headers.all("received")
+        message_id=text("message-id"),
+        from_=text("from"),
+        to=text("to"),
+        subject=text("subject"),
+        date=text("date"),
+        received=headers.all("received"),
+        authentication=tuple(f"{name}: {value}" for name in _AUTHENTICATION for value in headers.all(name)),
+        mailing=any(name in headers for name in _MAILING) or text("precedence").lower() in {"bulk", "list"},
+        signed=block[:MAX_SIGNED_OCTETS] if "dkim-signature" in headers else b"",
     )
+
+
+_AUTHENTICATION = ("authentication-results", "received-spf")
+_MAILING = ("list-id", "list-unsubscribe", "feedback-id", "x-campaign-id")

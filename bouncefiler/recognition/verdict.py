@@ -86,6 +86,12 @@ class Original:
     subject: str = ""
     date: str = ""
     received: tuple[str, ...] = ()
+    authentication: tuple[str, ...] = ()
+    """Its Authentication-Results (RFC 8601) and Received-SPF (RFC 7208, 9.1) fields, each with its name before it."""
+    mailing: bool = False
+    """Whether it says itself that it went to many: List-Id, List-Unsubscribe, Precedence: bulk."""
+    signed: bytes = b""
+    """Its header block as it came back, if there is a DKIM-Signature (RFC 6376) in it; else empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,5 +111,9 @@ class Verdict:
     rules: tuple[str, ...] = ()
     """Names of the user's rules that matched, in their order."""
     evidence: tuple[Evidence, ...] = ()
+    answers: tuple[str, ...] = ()
+    """Message-IDs that the message itself is an answer to (In-Reply-To, References; RFC 5322, 3.6.4)."""
+    sent_to: str = ""
+    """Address that it was delivered to, where a server has written that down; else the first one of its To field."""
     incomplete: bool = False
     """True when the bytes were cut short before what could change this verdict: read more and ask again."""

@@ -941,7 +941,10 @@ class TestTrouble:
     ) -> None:
         """Large files are not checked whole when they are opened."""
         monkeypatch.setattr("bouncefiler.edge.store.database.CHEAP_TO_CHECK", 0)
-        path.write_bytes(sound[:4096] + bytes(len(sound) - 4096))
+        with sqlite3.connect(path) as db:
+            (root,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'move'").fetchone()
+        db.close()
+        path.write_bytes(sound[: (root - 1) * 4096] + bytes(4096) + sound[root * 4096 :])
         with open_for_reading(path) as reader, pytest.raises(StoreBroken, match="move it away"):
             look_at_everything(reader)
 

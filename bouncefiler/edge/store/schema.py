@@ -101,5 +101,33 @@ _FIRST = (
 )
 
 
-MIGRATIONS: Migrations = (_FIRST,)
+_SECOND = (
+    # Which of `provenance.Reason` hold, as its bits; 0 as long as nobody has asked.
+    "ALTER TABLE sighting ADD COLUMN reasons INTEGER NOT NULL DEFAULT 0",
+    # What bounces show of the messages that they return, until it is settled who sent those.
+    """CREATE TABLE clue (
+        fingerprint BLOB PRIMARY KEY, noted INTEGER NOT NULL, asked INTEGER, clues TEXT NOT NULL,
+        header BLOB) WITHOUT ROWID""",
+    """CREATE TABLE failure (
+        fingerprint BLOB NOT NULL, address TEXT NOT NULL, received_at INTEGER NOT NULL, cause INTEGER NOT NULL,
+        permanent INTEGER NOT NULL, PRIMARY KEY (fingerprint, address)) WITHOUT ROWID""",
+    "CREATE INDEX failure_address ON failure (address, received_at)",
+    # Of sent mail: eight octets of the SHA-256 of the Message-ID, and of each address written to.
+    """CREATE TABLE sent (
+        id BLOB PRIMARY KEY, sent_at INTEGER NOT NULL, recipients INTEGER NOT NULL, mailing INTEGER NOT NULL
+        ) WITHOUT ROWID""",
+    "CREATE INDEX sent_sent_at ON sent (sent_at, recipients)",
+    "CREATE TABLE contact (address BLOB PRIMARY KEY, first INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX contact_first ON contact (first)",
+    # Read are the UIDs from `low` up to `high`: the newest mail is read first.
+    """CREATE TABLE sent_folder (
+        name TEXT PRIMARY KEY, uidvalidity INTEGER NOT NULL, low INTEGER NOT NULL, high INTEGER NOT NULL,
+        asked INTEGER NOT NULL) WITHOUT ROWID""",
+    # What the user's own mail looks like: "from", "id-domain", "relay", "selector", "tag", each value with its count.
+    """CREATE TABLE habit (
+        what TEXT NOT NULL, value TEXT NOT NULL, count INTEGER NOT NULL, last INTEGER NOT NULL,
+        PRIMARY KEY (what, value)) WITHOUT ROWID""",
+)
+
+MIGRATIONS: Migrations = (_FIRST, _SECOND)
 """Statements that make version n + 1 of the schema out of version n. What was released is never edited."""
