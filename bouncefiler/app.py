@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from bouncefiler import config
 from bouncefiler.backscatter import advice, incident, volume
+from bouncefiler.backscatter.domains import NameService, Offline
 from bouncefiler.edge import alerts, credentials, imap, systemd
 from bouncefiler.edge.store import Store, open_for_reading, open_store
 from bouncefiler.errors import ConfigError, LoginRefused
@@ -64,6 +65,15 @@ def language(settings: Settings | None, environ: Mapping[str, str]) -> str:
     if settings and settings.language:
         return settings.language
     return next((environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if environ.get(name)), "en")
+
+
+def name_service(settings: Settings | None) -> NameService:
+    """Return whom to ask about domains: nobody, when the configuration says so."""
+    if settings and not settings.dns:
+        return Offline()
+    from bouncefiler.edge import dns  # noqa: PLC0415 - takes a tenth of a second to load, and few need it
+
+    return dns.Resolver()
 
 
 # --- recognition

@@ -349,6 +349,7 @@ class _Account(_Table):
 class _File(_Table):
     state_dir: Line | None = Field(default=None, description="the path of a directory")
     language: Language | None = Field(default=None, description=_A_LANGUAGE)
+    dns: bool = Field(default=True, description="true or false")
     accounts: dict[str, _Account] = Field(
         min_length=1, description="at least one table [accounts.NAME] with host and user"
     )
@@ -367,6 +368,7 @@ def _settings(file: _File, path: Path, environ: Mapping[str, str]) -> Settings:
         file.language,
         rules,
         {table["name"]: frozenset(table["accounts"]) for table in file.rule if "accounts" in table},
+        file.dns,
     )
 
 

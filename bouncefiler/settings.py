@@ -97,6 +97,8 @@ class Settings:
     """The user's own rules, in their order."""
     limited: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Which accounts a rule is for, by the rule's name; one that is not in here is for all."""
+    dns: bool = True
+    """Whether the DNS may be asked: for keys of DKIM signatures, and for what a domain publishes against forgery."""
 
     def rules_for(self, account: str | None) -> tuple[Rule, ...]:
         """Return the user's rules that are for this account; all of them for None."""

@@ -36,6 +36,8 @@ BESIDE = {  # the few imports that stay on their floor
 DOORS = {  # each package from outside → the one module, or folder of modules, that knows it
     "apscheduler": "service",
     "click": "cli",
+    "dkim": "edge.dkim",
+    "dns": "edge.dns",
     "imapclient": "edge.imap",
     "keyring": "edge.credentials",
     "pydantic": "config",

@@ -77,6 +77,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
         """
         language = "pt"
         state_dir = "~/state"
+        dns = false
         [accounts.work]
         host = "mail.example.net"
         port = 1143
@@ -118,7 +119,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
         ("log",),
         "en",
     )
-    assert found == Settings(tmp_path / "config.toml", {"work": account}, Path("/home/ana/state"), "pt")
+    assert found == Settings(tmp_path / "config.toml", {"work": account}, Path("/home/ana/state"), "pt", dns=False)
     assert found.secret_variables == {"WORK"}
 
 
@@ -284,6 +285,7 @@ def test_a_mistake_in_an_account_is_named(tmp_path: Path, lines: str, says: str)
         (LEAST.replace("imap.example.org", "a b"), "accounts.home.host: expected the name of the IMAP server, such as"),
         (LEAST.replace("ana@example.org", "a\\r\\nb"), "accounts.home.user: expected text without line breaks"),
         ("language = 3" + LEAST, 'language: expected the code of a language, such as "en", got 3'),
+        ('dns = "no"' + LEAST, "dns: expected true or false, got a text"),
         ("state_dir = 3" + LEAST, "state_dir: expected the path of a directory, got 3"),
         ("rule = 3" + LEAST, "rule: expected tables [[rule]], got 3"),
         ("a = \n", "line 1, column 5: not TOML: invalid value"),
@@ -560,6 +562,7 @@ def test_the_example_shows_the_defaults(tmp_path: Path) -> None:
         language="en",
     )
     assert all_on.state_dir == as_it_is.state_dir
+    assert all_on.dns == as_it_is.dns
 
 
 def test_the_example_has_every_key() -> None:
