@@ -10,8 +10,8 @@ from datetime import datetime
 from imapclient import imap_utf7
 
 from bouncefiler.edge.imap.login import Client, Dial, dial_server, log_in
-from bouncefiler.edge.imap.names import encoded
-from bouncefiler.edge.imap.reader import HOLDS_NOTHING, ImapReader, Selected
+from bouncefiler.edge.imap.names import HOLDS_NOTHING, encoded
+from bouncefiler.edge.imap.reader import ImapReader, Selected
 from bouncefiler.edge.imap.replies import copyuid, flags_of, number_in
 from bouncefiler.edge.imap.trouble import in_our_words, plain, refusal, said_in
 from bouncefiler.errors import CannotMove, FolderMissing, OverQuota, Unreachable

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from imapclient import imap_utf7
 
+HOLDS_NOTHING = frozenset({"\\nonexistent", "\\noselect"})
+"""Flags, in lower case, of what is listed and holds no mail (RFC 5258, 3; RFC 3501, 7.2.2)."""
+
 
 @dataclass(frozen=True, slots=True)
 class FolderInfo:

@@ -13,7 +13,7 @@ from typing import Any, Self, TypeVar
 from bouncefiler import __version__
 from bouncefiler.edge.imap import stream
 from bouncefiler.edge.imap.login import Client, Dial, dial_server, log_in
-from bouncefiler.edge.imap.names import FolderInfo, Names, encoded, listed, names_of, quoted
+from bouncefiler.edge.imap.names import HOLDS_NOTHING, FolderInfo, Names, encoded, listed, names_of, quoted
 from bouncefiler.edge.imap.replies import exists_in, fetch, flags_of, number_in, permanent_flags, reading_of
 from bouncefiler.edge.imap.trouble import FOREIGN, in_our_words, refusal
 from bouncefiler.errors import AccountError, FolderRenumbered, Throttled, Unreachable
@@ -343,6 +343,3 @@ class ImapReader:
 
     def _refusal(self, doing: str, reply: stream.Reply) -> AccountError:
         return refusal(self._server, doing, reply.text)
-
-
-HOLDS_NOTHING = frozenset({"\\nonexistent", "\\noselect"})
