@@ -201,6 +201,7 @@ def _verdict(case: Case, kind: Kind, recipients: tuple[Recipient, ...] = (), lay
         evidence=tuple(case.evidence),
         answers=case.answers,
         sent_to=case.sent_to,
+        blocked_at=next((at for found in case.evidence if (at := case.rulebook.blocked_at.get(found.rule))), ""),
         incomplete=_incomplete(case, kind),
     )
 

@@ -157,6 +157,8 @@ class Rule:
     """A status that means one thing whoever writes it: comes before phrases."""
     alone: bool = True
     """Whether a status may decide by itself; else there must be a reply code, or the delivery must be late."""
+    blocked_at: str = ""
+    """The provider who says by this that the sender's own account there may send no more."""
 
     def find(self, facts: Facts) -> tuple[str, str] | None:
         """Return (field, excerpt) of the last condition that has something to show, when all hold, else None."""
@@ -241,6 +243,7 @@ def read_rule(
         first=then.get("first") is True,
         exact=then.get("exact") is True,
         alone=then.get("alone") is not False,
+        blocked_at=str(then.get("blocked_at", "")),
     )
 
 

@@ -106,6 +106,8 @@ class Rulebook:
     layouts: Mapping[str, Layout] = field(default_factory=dict)
     """By the name of the rule."""
     hosts: Table = _NO_RULES
+    blocked_at: Mapping[str, str] = field(default_factory=dict)
+    """Names of rows by which a provider says that an account of its own is blocked, to the provider."""
     phrases: Table = _NO_RULES
     """In the order of causes.toml."""
     weak_phrases: Table = _NO_RULES
@@ -159,7 +161,7 @@ def user_rules(
 
 
 _USER_THEN = frozenset({"kind", "cause", "file_to", "leave"})
-_OUR_THEN = frozenset({"kind", "cause", "weak", "first", "exact", "alone"})
+_OUR_THEN = frozenset({"kind", "cause", "weak", "first", "exact", "alone", "blocked_at"})
 
 
 def load(user: tuple[Rule, ...] = ()) -> Rulebook:
@@ -206,6 +208,7 @@ def read_tables(tables: Mapping[str, Mapping[str, Any]]) -> Rulebook:
         harmless=_harmless(tables.get("imitations", {}).get("harmless", {})),
         layouts={layout.rule.name: layout for layout in layouts},
         hosts=Table(rows["host"]),
+        blocked_at={rule.name: rule.blocked_at for rule in rows["host"] if rule.blocked_at},
         phrases=Table(rule for rule in phrases if not rule.weak),
         weak_phrases=Table(rule for rule in phrases if rule.weak),
         marks=dict(_marks(tables)),

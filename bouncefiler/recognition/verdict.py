@@ -115,5 +115,7 @@ class Verdict:
     """Message-IDs that the message itself is an answer to (In-Reply-To, References; RFC 5322, 3.6.4)."""
     sent_to: str = ""
     """Address that it was delivered to, where a server has written that down; else the first one of its To field."""
+    blocked_at: str = ""
+    """The provider who says that the sender's own account there may send no more; empty when none does."""
     incomplete: bool = False
     """True when the bytes were cut short before what could change this verdict: read more and ask again."""
