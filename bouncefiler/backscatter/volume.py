@@ -12,11 +12,11 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from enum import StrEnum
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
+from bouncefiler.backscatter.provenance import Provenance, Reason
 from bouncefiler.recognition.identity import Fingerprint
 from bouncefiler.recognition.verdict import Cause, Kind
 
@@ -58,14 +58,6 @@ _QUARTERS = 4
 _QUARTER = _DAY // _QUARTERS
 
 
-class Provenance(StrEnum):
-    """Did the account's owner send the returned message?"""
-
-    GENUINE = "genuine"
-    FORGED = "forged"
-    UNKNOWN = "unknown"
-
-
 @dataclass(frozen=True, slots=True)
 class Sighting:
     """One bounce that came; `received_at` is INTERNALDATE."""
@@ -75,6 +67,7 @@ class Sighting:
     kind: Kind
     cause: Cause
     provenance: Provenance = Provenance.UNKNOWN
+    reasons: Reason = Reason.NOTHING
 
 
 @dataclass(frozen=True, slots=True)

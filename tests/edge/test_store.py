@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 
 from bouncefiler.backscatter.advice import Alert, Level
 from bouncefiler.backscatter.incident import Diagnosis, Incident
-from bouncefiler.backscatter.volume import Provenance, Sighting
+from bouncefiler.backscatter.provenance import Provenance
+from bouncefiler.backscatter.volume import Sighting
 from bouncefiler.edge.store import KEPT, MIGRATIONS, DayTotal, Store, StoreReader, open_for_reading, open_store, schema
 from bouncefiler.errors import StoreBroken, StoreBusy
 from bouncefiler.filing.plan import (

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from bouncefiler.backscatter.incident import Incident
-from bouncefiler.backscatter.volume import Provenance
+from bouncefiler.backscatter.provenance import Provenance
 from bouncefiler.edge.store.database import (
     check_file,
     connect,

@@ -9,7 +9,8 @@ from typing import Any
 
 from bouncefiler.backscatter.advice import Alert, Level
 from bouncefiler.backscatter.incident import Diagnosis, Incident
-from bouncefiler.backscatter.volume import Provenance, Sighting
+from bouncefiler.backscatter.provenance import Provenance
+from bouncefiler.backscatter.volume import Sighting
 from bouncefiler.edge.store.schema import CAUSES, KINDS, OUTCOMES, PROVENANCES
 from bouncefiler.filing.plan import JournalEntry, Judged, MessageRef, Method, Move, Settlement
 from bouncefiler.recognition.identity import Fingerprint

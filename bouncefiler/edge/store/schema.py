@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bouncefiler.backscatter.volume import Provenance
+from bouncefiler.backscatter.provenance import Provenance
 from bouncefiler.filing.plan import Outcome
 from bouncefiler.recognition.verdict import Cause, Kind
 
