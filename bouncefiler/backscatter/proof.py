@@ -1,0 +1,42 @@
+"""What a DKIM signature (RFC 6376) in a returned message proves: that its domain's own server let the message out.
+
+Who verifies it is `edge.dkim`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """What became of verifying a signature."""
+
+    VALID = "valid"
+    """The domain has signed these header fields, whoever returned them."""
+    INVALID = "invalid"
+    """It does not fit. A forger's, or a genuine one whose header was changed on the way: weak evidence."""
+    UNKNOWN = "unknown"
+    """It could not be verified: no key to be had, no longer, or none that proves anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """One signature of a domain that was asked about. Domain and selector are in lower case, in ASCII."""
+
+    domain: str
+    """d=: who says that it has signed. A shared provider's proves only that provider."""
+    selector: str
+    """s=: which of the domain's keys."""
+    outcome: Outcome
+    why: str = ""
+    """What else there is to say, in plain English: why it is unknown, what was changed."""
+    signed: tuple[str, ...] = ()
+    """The names of the fields that are signed (h=), in lower case."""
+    covers_from: bool = False
+    """Whether the signature vouches for the From field: there is one, and it is signed. A second one that is not
+    signed could be what a forger has put above it; so for the two below."""
+    covers_message_id: bool = False
+    covers_date: bool = False
+    body_intact: bool | None = None
+    """Whether the body is as it was signed; None when that cannot be told. Who returns mail often changes it."""
