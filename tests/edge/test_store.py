@@ -303,6 +303,7 @@ class TestSightings:
         store.finish(Plan(left=(Left(judged(3, Kind.AUTOREPLY), "an automatic reply"),)))
 
         assert store.daily(date(2020, 1, 1)) == ()
+        assert list(store.history(NOON - DAY)) == []
 
     def test_history_is_the_failures_that_may_be_backscatter_in_order(self, store: Store) -> None:
         store.remember(

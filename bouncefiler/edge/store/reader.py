@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack
 from datetime import date, datetime
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import TypeVar
 
-from bouncefiler.backscatter.incident import Incident
+from bouncefiler.backscatter.incident import Diagnosis, Incident
 from bouncefiler.backscatter.provenance import Provenance
+from bouncefiler.edge.store.base import Base, only
+from bouncefiler.edge.store.clues import ClueReader
 from bouncefiler.edge.store.database import (
     check_file,
     connect,
     connect_to_memory,
-    damage_at,
     migrate,
     pragma,
     translated,
@@ -28,7 +28,6 @@ from bouncefiler.edge.store.rows import (
     DayTotal,
     DueAlert,
     FiledMessage,
-    Row,
     Run,
     epoch,
     first_column,
@@ -43,7 +42,6 @@ from bouncefiler.edge.store.rows import (
     to_run,
 )
 from bouncefiler.edge.store.schema import KINDS, MIGRATIONS, OUTCOMES, PROVENANCES, Migrations
-from bouncefiler.errors import StoreBroken
 from bouncefiler.filing.plan import Filed, JournalEntry, Outcome, Watermark
 from bouncefiler.recognition.identity import Fingerprint
 from bouncefiler.recognition.verdict import Kind
@@ -56,38 +54,11 @@ MAX_PARAMETERS = 500
 _STRETCHING = 50_000
 
 
-class StoreReader:
+class StoreReader(ClueReader, Base):
     """What is remembered of an account, to be looked at only; fulfils `sweep.Ledger`.
 
     Every method raises StoreBroken when the file can't be read.
     """
-
-    def __init__(self, db: sqlite3.Connection, path: Path) -> None:
-        self._db = db
-        self._path = path
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        with translated(self._path):
-            self._db.close()
-
-    @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
-        with translated(self._path):
-            try:
-                yield self._db
-            except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as exc:
-                raise StoreBroken(damage_at(self._path, "a value makes no sense")) from exc
-
-    def _read(self, decode: Callable[[Row], T], sql: str, parameters: Sequence[object] = ()) -> tuple[T, ...]:
-        with self._reading() as db:
-            return tuple(decode(row) for row in db.execute(sql, parameters))
 
     def open_entries(self) -> tuple[JournalEntry, ...]:
         """Return the moves that were intended and not settled, in the order of their intent."""
@@ -118,31 +89,39 @@ class StoreReader:
     def watermark(self, folder: str) -> Watermark | None:
         """Return how far the folder has been read, None when it never was."""
         sql = "SELECT folder, uidvalidity, last_uid FROM watermark WHERE folder = ?"
-        return _only(self._read(lambda row: Watermark(*row), sql, (folder,)))
+        return only(self._read(lambda row: Watermark(*row), sql, (folder,)))
 
-    def history(self, since: datetime) -> Sequence[int]:
-        """Return INTERNALDATE, in seconds since 1970, of each failed delivery from `since` on that may be backscatter.
+    def history(
+        self, since: datetime, provenances: Collection[Provenance] = (Provenance.UNKNOWN, Provenance.FORGED)
+    ) -> Sequence[int]:
+        """Return INTERNALDATE, in seconds since 1970, of each failed delivery from `since` on of these provenances.
 
-        Ascending; without those whose original the user is known to have sent. Takes eight octets for each.
+        Ascending, eight octets for each; where forged ones are asked for, with the automatic replies and challenges to
+        forged mail. By default, all that may be backscatter.
         """
+        failed, *answers = (KINDS.index(kind) for kind in (Kind.FAILED, Kind.AUTOREPLY, Kind.CHALLENGE))
+        wanted = [PROVENANCES.index(provenance) for provenance in provenances]
+        forged = PROVENANCES.index(Provenance.FORGED) if Provenance.FORGED in provenances else -1
         sql = (
-            "SELECT received_at FROM sighting WHERE received_at >= ? AND kind = ? AND provenance <> ?"
+            "SELECT received_at FROM sighting WHERE received_at >= ? AND"  # noqa: S608 - numbers only
+            f" (kind = ? AND provenance IN ({','.join(map(str, wanted))}) OR kind IN (?, ?) AND provenance = ?)"
             " ORDER BY received_at"
         )
-        known = (epoch(since), KINDS.index(Kind.FAILED), PROVENANCES.index(Provenance.GENUINE))
         with self._reading() as db:
-            return array("q", (received_at for (received_at,) in db.execute(sql, known)))
+            found = db.execute(sql, (epoch(since), failed, *answers, forged))
+            return array("q", (received_at for (received_at,) in found))
 
     def daily(self, since: date) -> tuple[DayTotal, ...]:
         """Return the totals of each day (UTC) from `since` on, ascending; days without bounces are not named."""
+        bounces = [KINDS.index(kind) for kind in Kind if kind.is_bounce]
         first = (since - EPOCH.date()).days
         return self._read(
             to_day_total,
             "SELECT day, kind, cause, provenance, sum(count) FROM ("
             " SELECT day, kind, cause, provenance, count FROM day_total WHERE day >= ?"
             " UNION ALL SELECT received_at / 86400, kind, cause, provenance, 1 FROM sighting WHERE received_at >= ?"
-            ") GROUP BY day, kind, cause, provenance ORDER BY day, kind, cause, provenance",
-            (first, first * 86_400),
+            ") WHERE kind IN (?, ?) GROUP BY day, kind, cause, provenance ORDER BY day, kind, cause, provenance",
+            (first, first * 86_400, *bounces),
         )
 
     def runs(self, limit: int = 50) -> tuple[Run, ...]:
@@ -166,15 +145,19 @@ class StoreReader:
 
     def watched_since(self) -> datetime | None:
         """Return when the first run began: from then on, every bounce has been counted. None before there was one."""
-        return _only(self._read(lambda row: moment_of(row[0]), "SELECT value FROM meta WHERE key = 'watched_since'"))
+        return only(self._read(lambda row: moment_of(row[0]), "SELECT value FROM meta WHERE key = 'watched_since'"))
 
-    def incident(self) -> Incident | None:
-        """Return the incident that is open, None when all is quiet."""
-        return _only(self._read(to_incident, f"{_SELECT_INCIDENT} WHERE closed IS NULL ORDER BY id DESC LIMIT 1"))
+    def incident(self, *, own_mailing: bool = False) -> Incident | None:
+        """Return the incident that is open, None when all is quiet: the abuse, or the owner's own mailing."""
+        return self._incident(own_mailing, "AND closed IS NULL")
 
-    def last_incident(self) -> Incident | None:
-        """Return the latest incident, open or closed; None when there never was one."""
-        return _only(self._read(to_incident, f"{_SELECT_INCIDENT} ORDER BY id DESC LIMIT 1"))
+    def last_incident(self, *, own_mailing: bool = False) -> Incident | None:
+        """Return the latest incident, open or closed, of abuse or of own mailings; None when there never was one."""
+        return self._incident(own_mailing, "")
+
+    def _incident(self, own_mailing: bool, further: str) -> Incident | None:  # noqa: FBT001
+        sql = f"{_SELECT_INCIDENT} WHERE (diagnosis = ?) = ? {further} ORDER BY id DESC LIMIT 1"
+        return only(self._read(to_incident, sql, (Diagnosis.OWN_MAILING, own_mailing)))
 
     def alerts_due(self, now: datetime) -> tuple[DueAlert, ...]:
         """Return the alerts that are to be delivered, or tried again, oldest first."""
@@ -198,7 +181,7 @@ class StoreReader:
 
     def refusals(self, credential_key: str) -> int:
         """Return how often the server refused this credential since the last login that it accepted."""
-        return _only(self._read(first_column, "SELECT count FROM refusal WHERE credential = ?", (credential_key,))) or 0
+        return only(self._read(first_column, "SELECT count FROM refusal WHERE credential = ?", (credential_key,))) or 0
 
 
 def open_for_reading(path: Path, migrations: Migrations = MIGRATIONS) -> StoreReader:
@@ -220,10 +203,6 @@ def open_for_reading(path: Path, migrations: Migrations = MIGRATIONS) -> StoreRe
         db.execute("PRAGMA query_only = ON")
         undo.pop_all()
         return StoreReader(db, path)
-
-
-def _only(rows: Sequence[T]) -> T | None:
-    return rows[0] if rows else None
 
 
 _SELECT_INCIDENT = (

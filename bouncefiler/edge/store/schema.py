@@ -108,10 +108,16 @@ _SECOND = (
     """CREATE TABLE clue (
         fingerprint BLOB PRIMARY KEY, noted INTEGER NOT NULL, asked INTEGER, clues TEXT NOT NULL,
         header BLOB) WITHOUT ROWID""",
+    "CREATE INDEX clue_header ON clue (fingerprint) WHERE header IS NOT NULL",
     """CREATE TABLE failure (
         fingerprint BLOB NOT NULL, address TEXT NOT NULL, received_at INTEGER NOT NULL, cause INTEGER NOT NULL,
         permanent INTEGER NOT NULL, PRIMARY KEY (fingerprint, address)) WITHOUT ROWID""",
     "CREATE INDEX failure_address ON failure (address, received_at)",
+    # What was told of an incident, and when.
+    """CREATE TABLE told (
+        incident INTEGER NOT NULL, at REAL NOT NULL, notice TEXT NOT NULL,
+        diagnosis TEXT NOT NULL, count INTEGER NOT NULL, total INTEGER NOT NULL,
+        PRIMARY KEY (incident, at, notice)) WITHOUT ROWID""",
     # Of sent mail: eight octets of the SHA-256 of the Message-ID, and of each address written to.
     """CREATE TABLE sent (
         id BLOB PRIMARY KEY, sent_at INTEGER NOT NULL, recipients INTEGER NOT NULL, mailing INTEGER NOT NULL

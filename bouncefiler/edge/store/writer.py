@@ -11,8 +11,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from bouncefiler.backscatter.advice import Alert
-from bouncefiler.backscatter.incident import Incident
+from bouncefiler.backscatter.incident import Incident, Notice
+from bouncefiler.backscatter.provenance import counts
 from bouncefiler.backscatter.volume import Sighting
+from bouncefiler.edge.store.clues import ClueWriter, note_clues
 from bouncefiler.edge.store.database import (
     check_file,
     connect,
@@ -44,11 +46,14 @@ from bouncefiler.sweep import FolderState, Moved, Report
 KEPT = timedelta(days=400)
 """How long a single sighting, a settled move and a sent alert are kept: a year to compare with, and a month over."""
 
+CLUE_KEPT = timedelta(days=7)
+"""How long it is asked who sent a returned message."""
+
 IDLE_RUN_KEPT = timedelta(days=7)
 """How long a run that moved nothing is kept: a service makes some hundred a day."""
 
 
-class Store(StoreReader):
+class Store(StoreReader, ClueWriter):
     """What is remembered of an account, held by this process alone; fulfils `sweep.Journal`.
 
     A method that writes returns when all that it wrote is safely on disk; when it raises, nothing of it was written.
@@ -112,6 +117,7 @@ class Store(StoreReader):
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 ((number, *move_row(move)) for move in batch.moves),
             )
+            note_clues(db, (move.judged for move in batch.moves))
 
     def settle_moved(self, batch: MoveBatch, moved: Moved) -> int:
         """Settle those moves of the batch that `moved` names, and count their bounces; return how many."""
@@ -138,9 +144,10 @@ class Store(StoreReader):
 
     def finish(self, plan: Plan) -> None:
         """Write down how far the folder has been read, and count the bounces that were left."""
-        left = (sighting_of(left.judged) for left in plan.left if left.judged.verdict.kind.is_bounce)
+        left = [left.judged for left in plan.left if counts(left.judged.verdict.kind)]
         with self._transaction() as db:
-            _count(db, left)
+            note_clues(db, left)
+            _count(db, map(sighting_of, left))
             if plan.watermark:
                 _raise_watermark(db, plan.watermark)
 
@@ -149,13 +156,26 @@ class Store(StoreReader):
         with self._transaction() as db:
             _count(db, sightings)
 
-    def record(self, incident: Incident, alerts: Sequence[tuple[str, Alert]], now: datetime) -> Incident:
+    def record(
+        self,
+        incident: Incident,
+        alerts: Sequence[tuple[str, Alert]],
+        now: datetime,
+        notices: Sequence[Notice] = (),
+    ) -> Incident:
         """Keep the incident and put its (channel, alert) pairs in the outbox, all or nothing; return it with its id.
+
+        `notices` are what was told of it now.
 
         An alert whose key the channel has had before is not put there again.
         """
         with self._transaction() as db:
             id_ = db.execute(_KEEP_INCIDENT, incident_row(incident)).lastrowid
+            told = (incident.diagnosis, incident.count, incident.total)
+            db.executemany(
+                "INSERT OR IGNORE INTO told (incident, at, notice, diagnosis, count, total) VALUES (?, ?, ?, ?, ?, ?)",
+                ((incident.id or id_, seconds_of(now), notice, *told) for notice in notices),
+            )
             db.executemany(
                 "INSERT INTO outbox (channel, key, level, subject, body, due) VALUES (?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (channel, key) DO NOTHING",
@@ -203,7 +223,8 @@ class Store(StoreReader):
         with self._transaction() as db:
             _fold(db, horizon)
             for sql in _TRIM:
-                db.execute(sql, {"horizon": horizon, "idle": epoch(now - IDLE_RUN_KEPT)})
+                idle, stale = epoch(now - IDLE_RUN_KEPT), epoch(now - CLUE_KEPT)
+                db.execute(sql, {"horizon": horizon, "idle": idle, "stale": stale})
         with translated(self._path):
             # Not `execute`: it takes the first step only of a statement without columns, which gives back one page.
             self._db.executescript("PRAGMA incremental_vacuum")
@@ -265,10 +286,10 @@ def _count_moved(db: sqlite3.Connection, ids: Iterable[int]) -> None:
     db.executemany(
         "INSERT INTO sighting (fingerprint, received_at, kind, cause, provenance)"
         " SELECT fingerprint, received_at, kind, coalesce(cause, 0), 0 FROM move"
-        " WHERE id = ? AND state = ? AND kind IN (?, ?)"
+        " WHERE id = ? AND state = ? AND kind IN (?, ?, ?, ?)"
         " AND NOT EXISTS (SELECT 1 FROM folded WHERE folded.fingerprint = move.fingerprint)"
         " ON CONFLICT (fingerprint) DO NOTHING",
-        ((*which, KINDS.index(Kind.FAILED), KINDS.index(Kind.DELAYED)) for which in moved),
+        ((*which, *_COUNTED) for which in moved),
     )
 
 
@@ -293,6 +314,9 @@ def _fold(db: sqlite3.Connection, horizon: int) -> None:
     db.execute("DELETE FROM sighting WHERE received_at < ?", (horizon,))
 
 
+_COUNTED = tuple(KINDS.index(kind) for kind in Kind if counts(kind))
+
+
 # Order is important: a batch goes when its last move has gone, a run when its last batch has.
 _TRIM = (
     """DELETE FROM move WHERE state <> 0 AND batch IN
@@ -302,6 +326,8 @@ _TRIM = (
     """DELETE FROM run WHERE began < :idle AND id < (SELECT max(id) FROM run)
         AND NOT EXISTS (SELECT 1 FROM batch WHERE batch.run = run.id)""",
     "DELETE FROM outbox WHERE sent < :horizon",
+    "DELETE FROM clue WHERE noted < :stale",
+    "DELETE FROM failure WHERE received_at < :horizon",
     "DELETE FROM refusal WHERE at < :horizon",
 )
 

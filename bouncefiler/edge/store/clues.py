@@ -1,0 +1,168 @@
+"""Who sent what the bounces return: clues that wait, and what became of them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from bouncefiler.backscatter.provenance import (
+    Attribution,
+    Clues,
+    Provenance,
+    Reason,
+    clues_of,
+    counts,
+    failures_of,
+)
+from bouncefiler.edge.store.base import Base, Writable
+from bouncefiler.edge.store.rows import Row, epoch, moment_of, storable, to_fingerprint
+from bouncefiler.edge.store.schema import CAUSES, KINDS, PROVENANCES
+from bouncefiler.filing.plan import Judged
+from bouncefiler.recognition.identity import Fingerprint
+from bouncefiler.recognition.verdict import Cause, Kind
+
+MAX_HEADERS = 2_000
+"""How many returned header blocks may wait to be verified: a flood of 100,000 is judged by its first ones."""
+
+ASK_AGAIN = timedelta(hours=1)
+"""How long to wait before the provenance of a message is asked for again; then twice as long each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A message whose provenance is open; `signed` is the returned header block, where it has a signature."""
+
+    fingerprint: Fingerprint
+    received_at: datetime
+    noted: datetime
+    clues: Clues
+    signed: bytes
+
+
+class ClueReader(Base):
+    """What is known of who sent the returned messages."""
+
+    def pending(self, now: datetime, limit: int = 500) -> tuple[Pending, ...]:
+        """Return messages whose provenance is open and is to be asked for now, newest first."""
+        return self._read(
+            _pending,
+            "SELECT clue.fingerprint, received_at, noted, clues, header FROM clue"
+            " JOIN sighting ON sighting.fingerprint = clue.fingerprint"
+            " WHERE asked IS NULL OR asked + max(?, asked - noted) <= ? ORDER BY received_at DESC LIMIT ?",
+            (ASK_AGAIN.total_seconds(), epoch(now), limit),
+        )
+
+    def tallied(self, since: datetime, until: datetime) -> tuple[tuple[Provenance, Reason, int], ...]:
+        """Return (provenance, reasons, number) of the failed deliveries after `since`, up to and including `until`."""
+        return self._read(
+            lambda row: (PROVENANCES[row[0]], Reason(row[1]), row[2]),
+            "SELECT provenance, reasons, count(*) FROM sighting"
+            " WHERE received_at > ? AND received_at <= ? AND kind = ? GROUP BY provenance, reasons",
+            (epoch(since), epoch(until), KINDS.index(Kind.FAILED)),
+        )
+
+    def causes(
+        self, since: datetime, until: datetime, provenances: Collection[Provenance] = tuple(Provenance)
+    ) -> tuple[tuple[Cause, int], ...]:
+        """Return (cause, number) of the failed deliveries after `since`, up to `until`; most often first."""
+        marks = ",".join(str(PROVENANCES.index(provenance)) for provenance in provenances)
+        return self._read(
+            lambda row: (CAUSES[row[0]], row[1]),
+            "SELECT cause, count(*) FROM sighting WHERE received_at > ? AND received_at <= ? AND kind = ?"  # noqa: S608 - numbers only
+            f" AND provenance IN ({marks}) GROUP BY cause ORDER BY count(*) DESC, cause",
+            (epoch(since), epoch(until), KINDS.index(Kind.FAILED)),
+        )
+
+    def failed_for_good(self, since: datetime, limit: int) -> tuple[str, ...]:
+        """Return the latest addresses that mail of the owner's could not be delivered to, and never will be."""
+        return self._read(
+            lambda row: str(row[0]),
+            "SELECT address FROM failure JOIN sighting ON sighting.fingerprint = failure.fingerprint"
+            " WHERE permanent AND failure.received_at > ? AND provenance = ?"
+            " GROUP BY address ORDER BY max(failure.received_at) DESC, address LIMIT ?",
+            (epoch(since), PROVENANCES.index(Provenance.GENUINE), limit),
+        )
+
+
+class ClueWriter(ClueReader, Writable):
+    """… and the hand that writes it."""
+
+    def attribute(self, found: Iterable[tuple[Pending, Attribution, bool]], now: datetime) -> None:
+        """Write down who sent these; those that are not settled (False) are asked about again later."""
+        with self._transaction() as db:
+            for pending, attribution, settled in found:
+                key = _attribute(db, pending, attribution)
+                if settled:
+                    db.execute("DELETE FROM clue WHERE fingerprint = ?", (key,))
+                else:
+                    db.execute("UPDATE clue SET asked = ? WHERE fingerprint = ?", (epoch(now), key))
+
+
+def note_clues(db: sqlite3.Connection, judged: Iterable[Judged]) -> None:
+    """Keep what these messages show of the ones that they return, until it is settled who sent those."""
+    room = MAX_HEADERS - db.execute("SELECT count(*) FROM clue WHERE header IS NOT NULL").fetchone()[0]
+    for item in judged:
+        if not counts(item.verdict.kind):
+            continue
+        signed = item.verdict.original.signed if item.verdict.original and room > 0 else b""
+        if _note(db, item, signed):
+            room -= bool(signed)
+            db.executemany(_NOTE_FAILURE, _failure_rows(item))
+
+
+def _note(db: sqlite3.Connection, item: Judged, signed: bytes) -> bool:
+    """Note the clues of one message; return False when they were noted before, or it has been counted."""
+    row = (
+        bytes.fromhex(item.arrival.fingerprint),
+        epoch(item.arrival.received_at),
+        json.dumps(asdict(clues_of(item.verdict)), separators=(",", ":")),
+        signed or None,
+    )
+    return db.execute(_NOTE_CLUE, row).rowcount == 1
+
+
+def _failure_rows(item: Judged) -> Iterator[Row]:
+    for failure in failures_of(item.verdict):
+        yield (
+            bytes.fromhex(item.arrival.fingerprint),
+            storable(failure.address),
+            epoch(item.arrival.received_at),
+            CAUSES.index(failure.cause),
+            failure.permanent,
+        )
+
+
+_NOTE_CLUE = (
+    "INSERT INTO clue (fingerprint, noted, clues, header)"
+    " SELECT ?1, coalesce((SELECT max(began) FROM run), ?2), ?3, ?4"
+    " WHERE NOT EXISTS (SELECT 1 FROM sighting WHERE fingerprint = ?1)"
+    " AND NOT EXISTS (SELECT 1 FROM folded WHERE fingerprint = ?1) ON CONFLICT (fingerprint) DO NOTHING"
+)
+_NOTE_FAILURE = (
+    "INSERT OR IGNORE INTO failure (fingerprint, address, received_at, cause, permanent) VALUES (?, ?, ?, ?, ?)"
+)
+
+
+def _attribute(db: sqlite3.Connection, pending: Pending, attribution: Attribution) -> bytes:
+    key = bytes.fromhex(pending.fingerprint)
+    db.execute(
+        "UPDATE sighting SET provenance = ?, reasons = ? WHERE fingerprint = ?",
+        (PROVENANCES.index(attribution.provenance), int(attribution.reasons), key),
+    )
+    if attribution.provenance is Provenance.FORGED:  # addresses of strangers, which nobody here has written to
+        db.execute("DELETE FROM failure WHERE fingerprint = ?", (key,))
+    return key
+
+
+def _pending(row: Row) -> Pending:
+    fingerprint, received_at, noted, clues, header = row
+    told = {name: _tuples(value) for name, value in json.loads(clues).items()}
+    return Pending(to_fingerprint(fingerprint), moment_of(received_at), moment_of(noted), Clues(**told), header or b"")
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
