@@ -10,7 +10,7 @@ from itertools import chain
 
 from bouncefiler.recognition import dsn
 from bouncefiler.recognition.dsn import DeliveryStatus
-from bouncefiler.recognition.index import pieces_of
+from bouncefiler.recognition.index import words_of
 from bouncefiler.recognition.message import MAX_HEADER_OCTETS, Message, header_block_at, original_of
 from bouncefiler.recognition.rule import RECIPIENT_FIELDS, Facts
 from bouncefiler.recognition.rulebook import Rulebook
@@ -23,10 +23,8 @@ MAX_ANSWERS = 10
 MAX_WORDS_CHARS = 16_384
 """Words are looked for in this much of the text for people: a bounce comes to the point."""
 
-_INLINE_FIELD = re.compile(r"^[ \t]{0,8}(?:Final-Recipient|Original-Recipient)[ \t]?:", re.IGNORECASE | re.MULTILINE)
-_INLINE_OTHER = re.compile(
-    r"^[ \t]{0,8}(?:Action|Status|Diagnostic-Code|Reporting-MTA)[ \t]?:", re.IGNORECASE | re.MULTILINE
-)
+_INLINE_FIELD = re.compile(r"\n[ \t]{0,8}(?:Final-Recipient|Original-Recipient)[ \t]?:", re.IGNORECASE)
+_INLINE_OTHER = re.compile(r"\n[ \t]{0,8}(?:Action|Status|Diagnostic-Code|Reporting-MTA)[ \t]?:", re.IGNORECASE)
 
 
 @dataclass
@@ -61,6 +59,8 @@ class Case:
 
     def _marked(self, text: str) -> tuple[int, int]:
         """Return where the first line that announces a returned message begins and ends, or (-1, -1)."""
+        if not self.rulebook.marks_in(fold(text)):
+            return -1, -1
         lines = text.split("\n")
         folded = [fold(line) if 0 < len(line) < MAX_MARK_CHARS else "" for line in lines]
         whole = "\n".join(folded)
@@ -103,9 +103,9 @@ class Case:
             found = dsn.parse(self.message.report)
             if found.recipients:
                 return found
-        text = self.human
-        if _INLINE_FIELD.search(text) and (at := _INLINE_OTHER.search(text)):
-            return dsn.parse(text[min(at.start(), _INLINE_FIELD.search(text).start()) :])  # type: ignore[union-attr]
+        text = "\n" + self.human
+        if (found_field := _INLINE_FIELD.search(text)) and (other := _INLINE_OTHER.search(text)):
+            return dsn.parse(text[min(other.start(), found_field.start()) + 1 :])
         return DeliveryStatus(())
 
     @cached_property
@@ -119,15 +119,16 @@ class Case:
         return fold(self.whole_text)
 
     @cached_property
-    def _text_pieces(self) -> frozenset[str]:
+    def _text_words(self) -> frozenset[str]:
         head = self.facts.folded("text")
-        if not self.folded_text.startswith(head):
-            return pieces_of(self.folded_text)
-        return self.facts.pieces("text").union(pieces_of(self.folded_text[max(0, len(head) - 3) :]))
+        rest = self.folded_text.removeprefix(head)
+        if rest is self.folded_text or rest[:1].strip():  # folding has joined what stood on both sides
+            return words_of(self.folded_text)
+        return self.facts.words("text").union(words_of(rest))
 
-    def text_pieces(self) -> frozenset[str]:
-        """Its pieces, by which an index finds literals: worked out once, though each recipient asks for them."""
-        return self._text_pieces
+    def text_words(self) -> frozenset[str]:
+        """Its words, by which an index finds literals: worked out once, though each recipient asks for them."""
+        return self._text_words
 
     @property
     def inline(self) -> bool:

@@ -29,7 +29,7 @@ def _cause(case: Case, recipient: Recipient, layout: Layout | None) -> tuple[Cau
     text = Facts(
         lambda name: case.whole_text if name == "diagnostic_code" else facts.text(name),
         {"diagnostic_code": case.folded_text},
-        {"diagnostic_code": case.text_pieces},
+        {"diagnostic_code": case.text_words},
     )
     speaks = _says_something(recipient.diagnostic_code)
     backed = recipient.reply_code is not None or recipient.action == "delayed"

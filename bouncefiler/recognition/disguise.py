@@ -92,6 +92,8 @@ _CONTROL = re.compile(r"[\x00-\x20\x7f]{1,99}")
 
 
 def _urls(text: str) -> Iterator[str]:
+    if "://" not in text and "www." not in text.lower():
+        return
     for match, _ in zip(_URL.finditer(text), range(MAX_LINKS), strict=False):
         url = match[0].rstrip(".,;:!?)]}*")
         yield url if "://" in url else f"http://{url}"

@@ -1,7 +1,9 @@
 """Which of many rules may fit a text: asked of thousands of literals at once, so that rows cost next to nothing.
 
-Each literal is filed under one of its four-letter pieces, the one that fewest others have. A text is cut into all its
-pieces; only literals of pieces that occur are looked for, and only rules of literals that occur are asked.
+Each literal is filed under one of its words, the one that fewest others have, and that word under one of its pieces of
+three letters. Of a text only the words are looked at, each of which remembers what it leads to: the same few thousand
+words come in all bounces. Only literals whose word occurs are looked for, and only rules of literals that occur are
+asked.
 """
 
 from __future__ import annotations
@@ -10,7 +12,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Protocol
 
-_PIECE = 4
+_PIECE = 3
+
+_REMEMBERED = 4_096
+"""Words of which an index remembers what they lead to, or that they lead nowhere."""
+
+_MAX_REMEMBERED_CHARS = 24
+
+_BREAKS = {code: " " for code in range(128) if not chr(code).isalnum()}
 
 
 class Indexed(Protocol):
@@ -18,65 +27,111 @@ class Indexed(Protocol):
 
     @property
     def needles(self) -> tuple[str, tuple[str, ...]] | None:
-        """A field and the folded literals of which at least one must be in it; None when there is no such condition."""
+        """A field and the folded literals of which at least one must be in it; None when there is no such condition.
+
+        Without literals: the field must not be empty.
+        """
 
 
 class Texts(Protocol):
-    """What a message says in each field, folded."""
+    """What a message says in each field."""
+
+    def text(self, name: str, /) -> str:
+        """Return the value of a field; empty when the message has none."""
 
     def folded(self, name: str, /) -> str:
         """Return the value of a field as it is compared."""
 
-    def pieces(self, name: str, /) -> frozenset[str]:
-        """Return all pieces of that."""
+    def words(self, name: str, /) -> frozenset[str]:
+        """Return all words of that."""
 
 
-class Index(dict[str, "_Literals"]):
-    """Literals by field, and the items that have none."""
+class Index:
+    """Literals by field, fields that must be there, and the items that ask for neither."""
+
+    __slots__ = ("_always", "_literals", "_present")
 
     def __init__(self, items: Iterable[Indexed]) -> None:
         self._always: list[int] = []
+        self._present: dict[str, list[int]] = defaultdict(list)
         by_field: dict[str, list[tuple[str, int]]] = defaultdict(list)
         for number, item in enumerate(items):
-            if item.needles is None:
-                self._always.append(number)
-            else:
-                field, literals = item.needles
-                by_field[field].extend((literal, number) for literal in literals)
-        super().__init__({field: _Literals(pairs) for field, pairs in by_field.items()})
+            match item.needles:
+                case None:
+                    self._always.append(number)
+                case field, ():
+                    self._present[field].append(number)
+                case field, literals:
+                    by_field[field].extend((literal, number) for literal in literals)
+        self._literals = {field: Literals(pairs) for field, pairs in by_field.items()}
 
     def candidates(self, texts: Texts) -> list[int]:
         """Return, ascending, the numbers of the items that may fit."""
         found = set(self._always)
-        for field, literals in self.items():
+        for field, numbers in self._present.items():
+            if texts.text(field):
+                found.update(numbers)
+        for field, literals in self._literals.items():
             if text := texts.folded(field):
-                found.update(literals.hits(text, texts.pieces(field)))
+                found.update(literals.hits(text, texts.words(field)))
         return sorted(found)
 
 
-class _Literals:
-    __slots__ = ("_by_piece", "_short")
+class Literals:
+    """Folded texts, each with the number of who asks for it."""
 
-    def __init__(self, pairs: list[tuple[str, int]]) -> None:
-        self._short = tuple(pair for pair in pairs if len(pair[0]) < _PIECE)
-        long = [pair for pair in pairs if len(pair[0]) >= _PIECE]
-        common = Counter(piece for literal, _ in long for piece in pieces_of(literal))
-        filed: dict[str, list[tuple[str, int]]] = defaultdict(list)
-        for literal, number in long:
-            filed[min(pieces_of(literal), key=lambda piece: (common[piece], piece))].append((literal, number))
-        self._by_piece = {piece: tuple(group) for piece, group in filed.items()}
+    __slots__ = ("_by_piece", "_dull", "_leads_to", "_plain_wordless", "_wordless")
 
-    def hits(self, text: str, pieces: frozenset[str]) -> list[int]:
-        """Return the numbers whose literal is in `text`."""
-        found = [number for literal, number in self._short if literal in text]
-        by_piece = self._by_piece
-        for piece in by_piece.keys() & pieces:
-            for literal, number in by_piece[piece]:
+    def __init__(self, asked: Iterable[tuple[str, int]]) -> None:
+        pairs = tuple(asked)
+        words = {literal: [word for word in words_of(literal) if len(word) >= _PIECE] for literal, _ in pairs}
+        self._wordless = tuple(pair for pair in pairs if not words[pair[0]])
+        self._plain_wordless = tuple(pair for pair in self._wordless if pair[0].isascii())
+        common = Counter(word for found in words.values() for word in found)
+        by_word: dict[str, list[tuple[str, int]]] = defaultdict(list)
+        for literal, number in pairs:
+            if found := words[literal]:
+                by_word[min(found, key=lambda word: (common[word], -len(word), word))].append((literal, number))
+        pieces = {word: _pieces_of(word) for word in by_word}
+        often = Counter(piece for found in pieces.values() for piece in found)
+        by_piece: dict[str, list[tuple[str, tuple[tuple[str, int], ...]]]] = defaultdict(list)
+        for word, group in by_word.items():
+            by_piece[min(pieces[word], key=lambda piece: (often[piece], piece))].append((word, tuple(group)))
+        self._by_piece = {piece: tuple(group) for piece, group in by_piece.items()}
+        self._dull: set[str] = set()
+        self._leads_to: dict[str, tuple[tuple[str, int], ...]] = {}
+
+    def hits(self, text: str, words: frozenset[str]) -> list[int]:
+        """Return the numbers whose literal is in `text`, which consists of these words."""
+        found = []
+        for literal, number in self._plain_wordless if text.isascii() else self._wordless:
+            if literal in text:
+                found.append(number)
+        known = self._leads_to
+        for word in words - self._dull:
+            for literal, number in known.get(word) or self._looked_up(word):
                 if literal in text:
                     found.append(number)
         return found
 
+    def _looked_up(self, word: str) -> tuple[tuple[str, int], ...]:
+        """Return the literals that may be where this word is."""
+        pieces = self._by_piece.keys() & _pieces_of(word)
+        leads_to = tuple(
+            pair for piece in pieces for inner, group in self._by_piece[piece] if inner in word for pair in group
+        )
+        if len(word) <= _MAX_REMEMBERED_CHARS:
+            if leads_to and len(self._leads_to) < _REMEMBERED:
+                self._leads_to[word] = leads_to
+            elif not leads_to and len(self._dull) < _REMEMBERED:
+                self._dull.add(word)
+        return leads_to
 
-def pieces_of(text: str) -> frozenset[str]:
-    """Cut a text into its overlapping pieces."""
-    return frozenset([text[at : at + _PIECE] for at in range(len(text) - _PIECE + 1)])
+
+def words_of(text: str) -> frozenset[str]:
+    """Cut a folded text at all ASCII characters that are neither letters nor digits."""
+    return frozenset(text.translate(_BREAKS).split())
+
+
+def _pieces_of(word: str) -> frozenset[str]:
+    return frozenset([word[at : at + _PIECE] for at in range(len(word) - _PIECE + 1)])

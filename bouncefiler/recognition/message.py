@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from bouncefiler.recognition.text import decode, decode_header, from_base64, from_quoted_printable, strip_html
 from bouncefiler.recognition.verdict import Original
@@ -47,6 +47,11 @@ _LOST_BOUNDARY = re.compile(
 )
 
 
+@lru_cache(maxsize=1_024)
+def _lower(name: bytes) -> str:
+    return name.decode("ascii").lower()
+
+
 class Headers:
     """The fields of a header block, by lower-case name, in their order."""
 
@@ -54,8 +59,8 @@ class Headers:
 
     def __init__(self, block: bytes) -> None:
         fields: dict[str, list[bytes]] = {}
-        for match in _FIELD.finditer(block):
-            fields.setdefault(match[1].decode("ascii").lower(), []).append(match[2])
+        for name, value in _FIELD.findall(block):
+            fields.setdefault(_lower(name), []).append(value)
         self._fields = fields
         self._decoded: dict[str, str] = {}
 
@@ -78,6 +83,8 @@ class Headers:
 
     def all(self, name: str) -> tuple[str, ...]:
         """Return all fields of this name, at most 50."""
+        if name not in self._fields:
+            return ()
         return tuple(decode_header(value[:8_000]) for value in self._fields.get(name, ())[:50])
 
 
@@ -343,19 +350,19 @@ def read(raw: bytes, *, cut: bool = False) -> Message:
 
 _FOLDED = r" ?.*(?:\n[ \t]+\S.*)*\n"
 _COMMON = r"from|to|date|message-id|subject|mime-version|content-type|reply-to"
-_HEADER_BLOCK = re.compile(
-    r"^>? ?(?:"
+_HEADER_BLOCK = re.compile(  # at its start the line's end rather than ^: that is looked for ten times as fast
+    r"\n>? ?(?:"
     r"(?:received|return-path|delivered-to|x-originating-ip|dkim-signature|arc-seal|x-google-smtp-source|x-received) ?:"
     rf"|(?:{_COMMON}|x-mailer|organization) ?:{_FOLDED}(?:{_COMMON}|received|sender|cc|x-[a-z-]{{1,40}}) ?:{_FOLDED}"
     r"[a-z][a-z-]{1,40}:"
     r")",
-    re.IGNORECASE | re.MULTILINE,
+    re.IGNORECASE,
 )
 
 
 def header_block_at(text: str) -> int:
     """Return where the first lines of `text` that look like a header block begin; -1 when there are none."""
-    match = _HEADER_BLOCK.search(text)
+    match = _HEADER_BLOCK.search("\n" + text)
     return match.start() if match else -1
 
 

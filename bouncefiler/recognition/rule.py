@@ -5,15 +5,16 @@ docs/rules.md tells how tables are written.
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 from bouncefiler.errors import ConfigError
-from bouncefiler.recognition.index import pieces_of
+from bouncefiler.recognition.index import words_of
 from bouncefiler.recognition.text import fold
 from bouncefiler.recognition.verdict import Cause, Kind
 
@@ -61,20 +62,20 @@ Compile = Callable[[str], Pattern]
 class Facts:
     """The values of fields that conditions ask for, worked out when first asked for."""
 
-    __slots__ = ("_cut", "_folded", "_lookup", "_pieces", "_texts")
+    __slots__ = ("_cut", "_folded", "_lookup", "_texts", "_words")
 
     def __init__(
         self,
         lookup: Callable[[str], str],
         folded: Mapping[str, str] | None = None,
-        pieces: Mapping[str, Callable[[], frozenset[str]]] | None = None,
+        words: Mapping[str, Callable[[], frozenset[str]]] | None = None,
     ) -> None:
         """Take where values come from, and for some fields what others have worked out already."""
-        self._cut = pieces or {}
+        self._cut = words or {}
         self._lookup = lookup
         self._texts: dict[str, str] = {}
         self._folded: dict[str, str] = dict(folded or {})
-        self._pieces: dict[str, frozenset[str]] = {}
+        self._words: dict[str, frozenset[str]] = {}
 
     def text(self, name: str) -> str:
         """Return the value of a field; empty when the message has none."""
@@ -88,12 +89,12 @@ class Facts:
             self._folded[name] = fold(self.text(name))
         return self._folded[name]
 
-    def pieces(self, name: str) -> frozenset[str]:
-        """Return the pieces of that by which an index finds literals."""
-        if name not in self._pieces:
+    def words(self, name: str) -> frozenset[str]:
+        """Return the words of that, by which an index finds literals."""
+        if name not in self._words:
             cut = self._cut.get(name)
-            self._pieces[name] = cut() if cut else pieces_of(self.folded(name))
-        return self._pieces[name]
+            self._words[name] = cut() if cut else words_of(self.folded(name))
+        return self._words[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,25 +105,18 @@ class Condition:
     operator: Operator
     values: tuple[str, ...]
     patterns: tuple[Pattern, ...] = ()
+    runs: tuple[tuple[str, ...], ...] = ()
+    """For each pattern, what plain_runs says of it."""
+
+    _find: Callable[[Condition, Facts], str | None] = dataclasses.field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Look up once how to compare: conditions are asked more often than anything else is done."""
+        object.__setattr__(self, "_find", _FINDERS[self.operator])
 
     def find(self, facts: Facts) -> str | None:
         """Return what fits, or None."""
-        match self.operator:
-            case Operator.CONTAINS:
-                return _first_within(self.values, facts.folded(self.field))
-            case Operator.STARTS:
-                text = facts.folded(self.field)
-                if not text.startswith(self.values):
-                    return None
-                return next(value for value in self.values if text.startswith(value))
-            case Operator.IS:
-                text = facts.folded(self.field)
-                return text if text in self.values else None
-            case Operator.MATCHES:
-                return _first_match(self.patterns, facts.text(self.field))
-            case Operator.PRESENT:
-                text = facts.text(self.field)
-                return (text or ABSENT) if bool(text) == (self.values == ("true",)) else None
+        return self._find(self, facts)
 
 
 def _first_within(values: tuple[str, ...], text: str) -> str | None:
@@ -132,11 +126,42 @@ def _first_within(values: tuple[str, ...], text: str) -> str | None:
     return None
 
 
-def _first_match(patterns: tuple[Pattern, ...], text: str) -> str | None:
-    for pattern in patterns:
-        if found := pattern.search(text):
+def _contains(condition: Condition, facts: Facts) -> str | None:
+    return _first_within(condition.values, facts.folded(condition.field))
+
+
+def _starts(condition: Condition, facts: Facts) -> str | None:
+    text = facts.folded(condition.field)
+    if not text.startswith(condition.values):
+        return None
+    return next(value for value in condition.values if text.startswith(value))
+
+
+def _is(condition: Condition, facts: Facts) -> str | None:
+    text = facts.folded(condition.field)
+    return text if text in condition.values else None
+
+
+def _matches(condition: Condition, facts: Facts) -> str | None:
+    text, folded = facts.text(condition.field), facts.folded(condition.field)
+    for pattern, runs in zip(condition.patterns, condition.runs, strict=True):
+        if (not runs or _first_within(runs, folded)) and (found := pattern.search(text)):
             return str(found.group(0))
     return None
+
+
+def _present(condition: Condition, facts: Facts) -> str | None:
+    text = facts.text(condition.field)
+    return (text or ABSENT) if bool(text) == (condition.values == ("true",)) else None
+
+
+_FINDERS: Mapping[Operator, Callable[[Condition, Facts], str | None]] = {
+    Operator.CONTAINS: _contains,
+    Operator.STARTS: _starts,
+    Operator.IS: _is,
+    Operator.MATCHES: _matches,
+    Operator.PRESENT: _present,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +184,13 @@ class Rule:
     """Whether a status may decide by itself; else there must be a reply code, or the delivery must be late."""
     blocked_at: str = ""
     """The provider who says by this that the sender's own account there may send no more."""
+    places: frozenset[str] = dataclasses.field(init=False, repr=False, compare=False)
+    """Which parts of a message its conditions look at: two signs of one place count as one."""
+
+    def __post_init__(self) -> None:
+        """Work out the places once."""
+        places = frozenset(_PLACES.get(condition.field, "sender") for condition in self.when)
+        object.__setattr__(self, "places", places)
 
     def find(self, facts: Facts) -> tuple[str, str] | None:
         """Return (field, excerpt) of the last condition that has something to show, when all hold, else None."""
@@ -180,23 +212,60 @@ class Rule:
         return bool(outer) and all(condition.find(facts) is not None for condition in outer)
 
     @property
-    def places(self) -> frozenset[str]:
-        """Which parts of a message its conditions look at: two signs of one place count as one."""
-        return _places(self.when)
-
-    @property
     def needles(self) -> tuple[str, tuple[str, ...]] | None:
-        """The field and literals by which an index finds it."""
-        literal = [c for c in self.when if c.operator in (Operator.CONTAINS, Operator.STARTS)]
-        dear = any(
-            c.field not in _DEAR for c in self.when
-        )  # then the text is only looked at when the header fields fit
-        return next(((c.field, c.values) for c in literal if not (dear and c.field in _DEAR)), None)
+        """The field and literals by which an index finds it; without literals: the field that must be there."""
+        # What has to be worked out from the body is only looked at when the header fields fit.
+        outer = [c for c in self.when if c.field not in _DEAR and c.field not in IMITATION_FIELDS] or self.when
+        return next((needles for of in (_literals, _runs, _presence) for c in outer if (needles := of(c))), None)
 
 
-@lru_cache(maxsize=4096)
-def _places(when: tuple[Condition, ...]) -> frozenset[str]:
-    return frozenset(_PLACES.get(condition.field, "sender") for condition in when)
+_Needles = tuple[str, tuple[str, ...]]
+
+
+def _literals(condition: Condition) -> _Needles | None:
+    literal = condition.operator in (Operator.CONTAINS, Operator.STARTS, Operator.IS)
+    return (condition.field, condition.values) if literal else None
+
+
+def _runs(condition: Condition) -> _Needles | None:
+    if not condition.runs or not all(condition.runs):
+        return None
+    return condition.field, tuple(run for runs in condition.runs for run in runs)
+
+
+def _presence(condition: Condition) -> _Needles | None:
+    asked = condition.operator is Operator.PRESENT and condition.values == ("true",)
+    return (condition.field, ()) if asked else None
+
+
+_ATOMS = re.compile(
+    r"(?P<other>\\.|\[\^?\]?(?:\\.|[^\]\\])*\])|(?P<open>\()|(?P<close>\))|(?P<either>\|)|(?P<optional>[?*]|\{[\d,]*\})"
+    r"|(?P<plain>[A-Za-z0-9 ])|.",
+    re.DOTALL,
+)
+_LEAST_RUN = 4
+
+
+def plain_runs(pattern: str) -> tuple[str, ...]:
+    """Return runs of letters, digits and blanks of which one, folded, is in all that a regular expression matches.
+
+    Empty when that can't be told at a glance: only what stands outside all groups and sets is looked at.
+    """
+    branches: list[list[str]] = [[""]]
+    depth = 0
+    for atom in _ATOMS.finditer(pattern):
+        kind, runs = atom.lastgroup, branches[-1]
+        depth += (kind == "open") - (kind == "close")
+        if kind == "either" and not depth:
+            branches.append([""])
+        elif kind == "plain" and not depth:
+            runs[-1] += atom[0]
+        else:
+            if kind == "optional" and not depth:
+                runs[-1] = runs[-1][:-1]
+            runs.append("")
+    longest = tuple(max((fold(run) for run in runs), key=len) for runs in branches)
+    return longest if min(map(len, longest)) >= _LEAST_RUN else ()
 
 
 _PLACES = {
@@ -277,7 +346,8 @@ def _condition(name: str, operator: Operator, wanted: object, at: str, compile_p
         raise ConfigError(f'{at}: expected a list of texts, such as ["…"]')
     texts = tuple(str(value) for value in values)
     if operator is Operator.MATCHES:
-        return Condition(name, operator, texts, tuple(_pattern(text, at, compile_pattern) for text in texts))
+        patterns = tuple(_pattern(text, at, compile_pattern) for text in texts)
+        return Condition(name, operator, texts, patterns, tuple(plain_runs(text) for text in texts))
     return Condition(name, operator, tuple(fold(text) for text in texts))
 
 

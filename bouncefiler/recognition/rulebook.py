@@ -15,7 +15,7 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from bouncefiler.errors import ConfigError
-from bouncefiler.recognition.index import Index
+from bouncefiler.recognition.index import Index, Literals, words_of
 from bouncefiler.recognition.rule import (
     FIELDS,
     IMITATION_FIELDS,
@@ -83,6 +83,7 @@ class Table:
 
 
 _NO_RULES = Table(())
+_NO_LITERALS = Literals(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,16 +114,15 @@ class Rulebook:
     weak_phrases: Table = _NO_RULES
     marks: Mapping[str, str] = field(default_factory=dict)
     """Lines behind which a returned message stands: folded text to row."""
-    _marks_by_word: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    _marks_by_word: Literals = _NO_LITERALS
     statuses: Mapping[tuple[int, int], Rule] = field(default_factory=dict)
     replies: Mapping[int, Rule] = field(default_factory=dict)
     _advice: Mapping[tuple[Cause, str], tuple[str, str]] = field(default_factory=dict)
 
     def marks_in(self, folded: str) -> list[str]:
         """Return the marks that occur in a folded text, in their order."""
-        words = {"", *_WORD.findall(folded)}
-        near = {mark for word in self._marks_by_word.keys() & words for mark in self._marks_by_word[word]}
-        return [mark for mark in self.marks if mark in near and mark in folded]
+        found = set(self._marks_by_word.hits(folded, words_of(folded)))
+        return [mark for number, mark in enumerate(self.marks) if number in found] if found else []
 
     def advice(self, cause: Cause, language: str = "en") -> str:
         """Return one plain sentence on what the sender can do; in English when there is none in `language`."""
@@ -196,6 +196,7 @@ def read_tables(tables: Mapping[str, Mapping[str, Any]]) -> Rulebook:
     order = {Cause(word): place for place, word in enumerate(tables["causes"]["order"])}
     rows = {kind: tuple(_rows(tables, kind)) for kind in ("lookalike", "sign", "host", "phrase", "status", "reply")}
     layouts = tuple(layout for stem, table in tables.items() for layout in _layouts(stem, table))
+    marks = dict(_marks(tables))
     phrases = sorted(rows["phrase"], key=lambda rule: order[rule.cause or Cause.UNKNOWN])
     return Rulebook(
         first_lookalikes=Table(rule for rule in rows["lookalike"] if rule.first),
@@ -211,8 +212,8 @@ def read_tables(tables: Mapping[str, Mapping[str, Any]]) -> Rulebook:
         blocked_at={rule.name: rule.blocked_at for rule in rows["host"] if rule.blocked_at},
         phrases=Table(rule for rule in phrases if not rule.weak),
         weak_phrases=Table(rule for rule in phrases if rule.weak),
-        marks=dict(_marks(tables)),
-        _marks_by_word=_by_inner_word(text for text, _ in _marks(tables)),
+        marks=marks,
+        _marks_by_word=Literals((text, number) for number, text in enumerate(marks)),
         statuses={_status_key(rule.when[0].values[0]): rule for rule in rows["status"]},
         replies={int(rule.when[0].values[0]): rule for rule in rows["reply"]},
         _advice={
@@ -248,18 +249,6 @@ def _marks(tables: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]
     for stem, table in tables.items():
         for row in table.get("mark", ()):
             yield from ((fold(text), f"{stem.rpartition('/')[2]}.{row['name']}") for text in row["line"])
-
-
-_WORD = re.compile(r"\w+")
-_WHOLE_WORD = re.compile(r"(?<=\W)\w+(?=\W)")
-
-
-def _by_inner_word(texts: Iterable[str]) -> Mapping[str, tuple[str, ...]]:
-    """File each text under its longest word that cannot be part of a longer one where it occurs; "" if it has none."""
-    filed: dict[str, list[str]] = {}
-    for text in texts:
-        filed.setdefault(max(_WHOLE_WORD.findall(text), key=len, default=""), []).append(text)
-    return {word: tuple(group) for word, group in filed.items()}
 
 
 _LAYOUT_KEYS = frozenset({"begin", "end", "recipient", "diagnostic"})

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 _STATUS = re.compile(r"([245])\.([0-9]{1,3})\.([0-9]{1,3})")
 
 # Neither part of an address 192.0.2.5.1, a version 4.5.2-rc1 or v5.1.2, a date 5.10.2026, nor of a name 5.1.1.example.
-_STATUS_IN_TEXT = re.compile(r"(?<![\w./])(?<!\D-)#?([245])\.([0-9]{1,2}|7[0-9]{2})\.([0-9]{1,3})(?![\w-]|\.\w|:\d)")
+# The digit comes first and then what may not stand before it: a set is looked for faster than a place.
+_STATUS_IN_TEXT = re.compile(
+    r"([245])(?<![\w./][245])(?<!\D-[245])\.([0-9]{1,2}|7[0-9]{2})\.([0-9]{1,3})(?![\w-]|\.\w|:\d)"
+)
 
 # RFC 5321, 4.2: three digits, then a blank, a hyphen or an enhanced status. Also "SMTP error 550", "(550)", "#550".
 _REPLY_AT_START = re.compile(r"\s{0,9}(?:smtp\s{0,9};\s{0,9})?([245][0-5][0-9])(?=[ \t:-]|$)")
 _REPLY_IN_TEXT = re.compile(
-    r"(?:^|[\s:;\"'<\[(#>=])([45][0-5][0-9])"
+    r"([45](?:(?<=[\s:;\"'<\[(#>=][45])|(?<=^[45]))[0-5][0-9])"
     r"(?:[- ]#?[245]\.[0-9]{1,3}\.[0-9]{1,3}\b|(?:[ -]+|: ?)[<\"'(A-Za-z#\[*\u0080-\uffff]|[ ]?[)\]\"]|$)",
     re.MULTILINE,
 )
