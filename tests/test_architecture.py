@@ -20,7 +20,7 @@ FLOORS = [  # top to bottom; a room may import from the floors below it, and fro
     {"app"},
     {"service"},
     {"edge"},
-    {"sweep", "config", "render", "settings"},
+    {"sweep", "inquiry", "config", "render", "settings"},
     {"filing", "backscatter"},
     {"recognition"},
     {"errors"},
@@ -63,6 +63,7 @@ OUTSIDE = {
 CLOSED = {  # room → what its floor would allow, and it still must not know
     "service": {"edge", "sweep", "filing", "backscatter", "recognition"},
     "sweep": OUTSIDE,
+    "inquiry": OUTSIDE,
     "filing": OUTSIDE,
     "backscatter": OUTSIDE,
     "recognition": OUTSIDE,

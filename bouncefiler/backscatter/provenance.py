@@ -12,8 +12,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntFlag, StrEnum
-from typing import Protocol
 
+from bouncefiler.backscatter import domains
+from bouncefiler.backscatter.proof import Outcome, Proof
 from bouncefiler.recognition.case import from_address
 from bouncefiler.recognition.verdict import Cause, Kind, Verdict
 
@@ -24,6 +25,9 @@ MAX_FAILURES = 200
 
 IN_TRANSIT = timedelta(days=14)
 """A bounce comes no later than this after its message: five days is what RFC 5321, 4.5.4.1 has servers try."""
+
+CLOCKS_APART = timedelta(minutes=5)
+"""By how much the server's clock may be ahead of ours."""
 
 HABIT = 20
 """So many sent messages tell what the owner's Message-IDs look like."""
@@ -136,7 +140,7 @@ class Coverage:
     def holds(self, moment: datetime) -> bool:
         """Whether mail that a bounce of this moment returns would be known."""
         begun = self.complete or (self.since is not None and self.since <= moment - IN_TRANSIT)
-        return begun and self.until is not None and moment <= self.until
+        return begun and self.until is not None and moment <= self.until + CLOCKS_APART
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,22 +165,6 @@ class Known:
     def domains(self) -> frozenset[str]:
         """The domains of the owner's addresses."""
         return frozenset(domain for address in self.identities if (domain := domain_of(address)))
-
-
-class Proof(Protocol):
-    """What became of verifying one signature."""
-
-    @property
-    def domain(self) -> str:
-        """The signing domain (d=)."""
-
-    @property
-    def outcome(self) -> str:
-        """One of valid, invalid, unknown."""
-
-    @property
-    def covers_from(self) -> bool:
-        """Whether From is among what was signed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,9 +235,9 @@ def _by_signature(clues: Clues, known: Known, proofs: Sequence[Proof]) -> Iterat
     for proof in proofs:
         if not any(within(proof.domain, domain) or within(domain, proof.domain) for domain in known.domains):
             continue
-        if proof.outcome == "invalid":
+        if proof.outcome is Outcome.INVALID:
             yield Reason.BROKEN_SIGNATURE
-        elif proof.outcome == "valid" and proof.covers_from and aligned(proof.domain, sender):
+        elif proof.outcome is Outcome.VALID and proof.covers_from and aligned(proof.domain, sender):
             if proof.domain not in known.shared and sender not in known.shared:
                 yield Reason.SIGNED
             elif clues.from_ in known.identities:
@@ -422,8 +410,7 @@ def within(host: str, domain: str) -> bool:
 
 def aligned(one: str, other: str) -> bool:
     """Whether two names are the same, or one is below the other, which has two labels at least (RFC 7489, 3.1.1)."""
-    longer, shorter = sorted((one, other), key=len, reverse=True)
-    return "." in shorter and within(longer, shorter)
+    return "." in min(one, other, key=len) and domains.aligned(one, other)
 
 
 _REGISTRY = re.compile(r"(?:com|net|org|gov|edu|ac|co|ne|or)\.[a-z]{2}")

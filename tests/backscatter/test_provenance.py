@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bouncefiler.backscatter import provenance
+from bouncefiler.backscatter.proof import Outcome, Proof
 from bouncefiler.backscatter.provenance import Clues, Coverage, Known, Provenance, Reason, attribute, clues_of
 from bouncefiler.recognition import classify, rulebook
 from bouncefiler.recognition.verdict import Cause, Kind, Original, Recipient, Verdict
@@ -26,11 +27,8 @@ KNOWN = Known(
 )
 
 
-@dataclass(frozen=True)
-class Proof:
-    domain: str
-    outcome: str = "valid"
-    covers_from: bool = True
+def signature(domain: str, outcome: str = "valid", *, covers_from: bool = True) -> Proof:
+    return Proof(domain, "s1", Outcome(outcome), covers_from=covers_from)
 
 
 OURS = Clues(ids=(ID,), from_="ana@example.org")
@@ -43,16 +41,16 @@ class TestOneKindOfEvidence:
         [
             (OURS, {ID}, (), Provenance.GENUINE, Reason.IN_SENT),
             (OURS, set(), (), Provenance.UNKNOWN, Reason.NOT_IN_SENT),
-            (OURS, set(), [Proof("example.org")], Provenance.GENUINE, Reason.SIGNED),
-            (OURS, set(), [Proof("mail.example.org")], Provenance.GENUINE, Reason.SIGNED),
-            (OURS, set(), [Proof("example.org", covers_from=False)], Provenance.UNKNOWN, Reason.NOT_IN_SENT),
-            (OURS, set(), [Proof("example.org", "invalid")], Provenance.FORGED, Reason.BROKEN_SIGNATURE),
-            (OURS, set(), [Proof("example.org", "unknown")], Provenance.UNKNOWN, Reason.NOT_IN_SENT),
-            (OURS, set(), [Proof("spam.example")], Provenance.UNKNOWN, Reason.NOT_IN_SENT),
+            (OURS, set(), [signature("example.org")], Provenance.GENUINE, Reason.SIGNED),
+            (OURS, set(), [signature("mail.example.org")], Provenance.GENUINE, Reason.SIGNED),
+            (OURS, set(), [signature("example.org", covers_from=False)], Provenance.UNKNOWN, Reason.NOT_IN_SENT),
+            (OURS, set(), [signature("example.org", "invalid")], Provenance.FORGED, Reason.BROKEN_SIGNATURE),
+            (OURS, set(), [signature("example.org", "unknown")], Provenance.UNKNOWN, Reason.NOT_IN_SENT),
+            (OURS, set(), [signature("spam.example")], Provenance.UNKNOWN, Reason.NOT_IN_SENT),
             (
                 replace(OURS, from_="x@spam.example"),
                 set(),
-                [Proof("example.org")],
+                [signature("example.org")],
                 Provenance.FORGED,
                 Reason.OTHER_SENDER,
             ),
@@ -78,7 +76,7 @@ class TestOneKindOfEvidence:
 
     def test_a_signature_of_a_shared_provider_proves_only_the_provider(self) -> None:
         clues = replace(OURS, from_="ana.lima@gmail.com")
-        found = attribute(clues, NOON, KNOWN, set(), [Proof("gmail.com")])
+        found = attribute(clues, NOON, KNOWN, set(), [signature("gmail.com")])
 
         assert found.provenance is Provenance.UNKNOWN
         assert Reason.PROVIDER_SIGNED in found.reasons
@@ -86,7 +84,7 @@ class TestOneKindOfEvidence:
 
     def test_of_another_user_of_the_provider_it_says_nothing(self) -> None:
         clues = replace(OURS, from_="somebody.else@gmail.com")
-        found = attribute(clues, NOON, KNOWN, set(), [Proof("gmail.com")])
+        found = attribute(clues, NOON, KNOWN, set(), [signature("gmail.com")])
 
         assert not found.reasons & (Reason.PROVIDER_SIGNED | Reason.SIGNED)
 

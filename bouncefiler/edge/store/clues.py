@@ -1,11 +1,11 @@
-"""Who sent what the bounces return: clues that wait, and what became of them."""
+"""Who sent what the bounces return: clues that wait, and what became of them; fulfils half of inquiry.Files."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,7 +22,7 @@ from bouncefiler.edge.store.base import Base, Writable
 from bouncefiler.edge.store.rows import Row, epoch, moment_of, storable, to_fingerprint
 from bouncefiler.edge.store.schema import CAUSES, KINDS, PROVENANCES
 from bouncefiler.filing.plan import Judged
-from bouncefiler.recognition.identity import Fingerprint
+from bouncefiler.inquiry import Pending
 from bouncefiler.recognition.verdict import Cause, Kind
 
 MAX_HEADERS = 2_000
@@ -30,17 +30,6 @@ MAX_HEADERS = 2_000
 
 ASK_AGAIN = timedelta(hours=1)
 """How long to wait before the provenance of a message is asked for again; then twice as long each time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """A message whose provenance is open; `signed` is the returned header block, where it has a signature."""
-
-    fingerprint: Fingerprint
-    received_at: datetime
-    noted: datetime
-    clues: Clues
-    signed: bytes
 
 
 class ClueReader(Base):
@@ -95,11 +84,17 @@ class ClueWriter(ClueReader, Writable):
         """Write down who sent these; those that are not settled (False) are asked about again later."""
         with self._transaction() as db:
             for pending, attribution, settled in found:
-                key = _attribute(db, pending, attribution)
-                if settled:
-                    db.execute("DELETE FROM clue WHERE fingerprint = ?", (key,))
-                else:
+                key = bytes.fromhex(pending.fingerprint)
+                db.execute(
+                    "UPDATE sighting SET provenance = ?, reasons = ? WHERE fingerprint = ?",
+                    (PROVENANCES.index(attribution.provenance), int(attribution.reasons), key),
+                )
+                if not settled:
                     db.execute("UPDATE clue SET asked = ? WHERE fingerprint = ?", (epoch(now), key))
+                    continue
+                db.execute("DELETE FROM clue WHERE fingerprint = ?", (key,))
+                if attribution.provenance is Provenance.FORGED:  # nobody here has written to these
+                    db.execute("DELETE FROM failure WHERE fingerprint = ?", (key,))
 
 
 def note_clues(db: sqlite3.Connection, judged: Iterable[Judged]) -> None:
@@ -145,17 +140,6 @@ _NOTE_CLUE = (
 _NOTE_FAILURE = (
     "INSERT OR IGNORE INTO failure (fingerprint, address, received_at, cause, permanent) VALUES (?, ?, ?, ?, ?)"
 )
-
-
-def _attribute(db: sqlite3.Connection, pending: Pending, attribution: Attribution) -> bytes:
-    key = bytes.fromhex(pending.fingerprint)
-    db.execute(
-        "UPDATE sighting SET provenance = ?, reasons = ? WHERE fingerprint = ?",
-        (PROVENANCES.index(attribution.provenance), int(attribution.reasons), key),
-    )
-    if attribution.provenance is Provenance.FORGED:  # addresses of strangers, which nobody here has written to
-        db.execute("DELETE FROM failure WHERE fingerprint = ?", (key,))
-    return key
 
 
 def _pending(row: Row) -> Pending:

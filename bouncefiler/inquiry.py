@@ -1,0 +1,180 @@
+"""Who sent what came back? The clues that wait are asked about, one batch after the other.
+
+It comes after filing and never in its way. What it needs of the outside is stated here as protocols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import chain
+from typing import Protocol
+
+from bouncefiler.backscatter.proof import Outcome, Proof
+from bouncefiler.backscatter.provenance import (
+    Attribution,
+    Clues,
+    Coverage,
+    Known,
+    Provenance,
+    Reason,
+    attribute,
+    domain_of,
+    lessons_of,
+    usual_relays,
+    usually_tagged,
+    within,
+)
+from bouncefiler.recognition.identity import Fingerprint
+
+PATIENCE = timedelta(days=2)
+"""How long it may take until a message turns up among the sent mail: another device may be offline."""
+
+SAVING = timedelta(hours=1)
+"""… and usually takes: a mail program saves what it sends after it has sent it, and a bounce comes within seconds."""
+
+MAX_LESSONS = 1_000
+"""From so many returned messages on, the way that the owner's mail takes is known well enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A message whose provenance is open; `signed` is the returned header block, where it has a signature."""
+
+    fingerprint: Fingerprint
+    received_at: datetime
+    noted: datetime
+    """When it was first seen."""
+    clues: Clues
+    signed: bytes = b""
+
+
+class Files(Protocol):
+    """What is remembered of bounces and of sent mail. Every method raises StoreBroken."""
+
+    def pending(self, now: datetime) -> Sequence[Pending]:
+        """Return the next messages to be asked about; none when all have been asked about for now."""
+
+    def attribute(self, found: Iterable[tuple[Pending, Attribution, bool]], now: datetime) -> None:
+        """Write down who sent these; those that are not settled (False) come again later."""
+
+    def sent_known(self, message_ids: Collection[str]) -> frozenset[str]:
+        """Return those of the Message-IDs that are among the sent mail."""
+
+    def habits(self, what: str) -> Mapping[str, int]:
+        """Return what is usual in the owner's mail, each value with its number."""
+
+    def learn(self, what: str, values: Iterable[str], now: datetime) -> None:
+        """Count these values among what is usual."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """What is known of the account's owner beforehand; all in lower case."""
+
+    identities: frozenset[str] = frozenset()
+    """The owner's addresses, as far as they are configured; others are learnt from sent mail."""
+    also_sends: frozenset[str] = frozenset()
+    providers: frozenset[str] = frozenset()
+    coverage: Coverage = field(default_factory=Coverage)
+
+
+@dataclass(frozen=True, slots=True)
+class Witnesses:
+    """Whom to ask."""
+
+    prove: Callable[[bytes, Collection[str]], Sequence[Proof]]
+    """Verifies the signatures of these domains over a header block."""
+    elsewhere: Callable[[Sequence[str]], Collection[str]]
+    """Returns those of the Message-IDs that the server knows as sent, though they are not among the sent mail."""
+    is_shared: Callable[[str], bool]
+    """Whether a domain, or one that it is under, is a large provider's, which millions share."""
+
+
+def inquire(files: Files, owner: Owner, witnesses: Witnesses, now: datetime, stopping: Callable[[], bool]) -> int:
+    """Ask about all that waits, until told to stop; return how many were asked about. Raises what `files` raises."""
+    asked = 0
+    while not stopping() and (batch := files.pending(now)):
+        _ask(files, batch, _known(files, owner, witnesses), witnesses, now)
+        asked += len(batch)
+    return asked
+
+
+def _known(files: Files, owner: Owner, witnesses: Witnesses) -> Known:
+    chains = files.habits("chain")
+    relays = usual_relays(files.habits("relay"), chains.get("all", 0))
+    identities = owner.identities | files.habits("from").keys()
+    domains = {domain_of(address) for address in identities}
+    return Known(
+        identities=identities,
+        coverage=owner.coverage,
+        id_domains=files.habits("id-domain"),
+        relays=relays,
+        tagged=usually_tagged(chains.get("tagged", 0), chains.get("all", 0)),
+        also_sends=owner.also_sends,
+        providers=owner.providers,
+        shared=frozenset(name for name in (*domains, *relays) if witnesses.is_shared(name)),
+    )
+
+
+def _ask(files: Files, batch: Sequence[Pending], known: Known, witnesses: Witnesses, now: datetime) -> None:
+    ids = {id_ for pending in batch for id_ in pending.clues.ids}
+    sent = files.sent_known(ids)
+    missing = [id_ for id_ in _of_interest(batch, known) if id_ not in sent]
+    if missing:
+        sent |= set(witnesses.elsewhere(missing))
+    proofs = [_proofs(pending, known, witnesses) for pending in batch]
+    found = [
+        attribute(pending.clues, pending.received_at, known, sent, proof)
+        for pending, proof in zip(batch, proofs, strict=True)
+    ]
+    _learn(files, zip(batch, found, strict=True), chain.from_iterable(proofs), known, now)
+    files.attribute(
+        ((pending, what, _settled(pending, what, now)) for pending, what in zip(batch, found, strict=True)), now
+    )
+
+
+def _of_interest(batch: Sequence[Pending], known: Known) -> list[str]:
+    """Return the ids of messages that look as if they were the owner's: a flood would ask for a thousand others."""
+    return [
+        pending.clues.ids[0]
+        for pending in batch
+        if pending.clues.ids and (not pending.clues.from_ or pending.clues.from_ in known.identities)
+    ]
+
+
+def _proofs(pending: Pending, known: Known, witnesses: Witnesses) -> Sequence[Proof]:
+    return witnesses.prove(pending.signed, known.domains) if pending.signed and known.domains else ()
+
+
+def _settled(pending: Pending, what: Attribution, now: datetime) -> bool:
+    """Whether it is of no use to ask again: proved, forged by more than a miss, or asked about for long enough."""
+    if what.provenance is Provenance.GENUINE:
+        return True
+    waits = PATIENCE if what.provenance is Provenance.UNKNOWN else SAVING
+    return now - pending.noted >= waits or (waits is SAVING and Reason.NOT_IN_SENT not in what.reasons)
+
+
+def _learn(
+    files: Files,
+    found: Iterable[tuple[Pending, Attribution]],
+    proofs: Iterable[Proof],
+    known: Known,
+    now: datetime,
+) -> None:
+    """Learn from what is proved to be the owner's which way their mail takes, and by which keys it is signed."""
+    keys = [
+        f"{proof.selector}._domainkey.{proof.domain}"
+        for proof in proofs
+        if proof.outcome is Outcome.VALID and any(within(proof.domain, domain) for domain in known.domains)
+    ]
+    if keys:
+        files.learn("selector", keys, now)
+    if files.habits("chain").get("all", 0) >= MAX_LESSONS:
+        return
+    for pending, what in found:
+        if Reason.IN_SENT in what.reasons and pending.clues.relays:
+            lessons = lessons_of(pending.clues)
+            files.learn("relay", lessons.relays, now)
+            files.learn("chain", ("all", "tagged") if lessons.tagged else ("all",), now)
