@@ -7,12 +7,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
+from typing import TypeVar
 
 from bouncefiler.errors import CannotMove, FolderMissing, FolderRenumbered, OverQuota
 from bouncefiler.filing.plan import MessageRef, Method, MoveBatch
 from bouncefiler.recognition.identity import MAX_HEADER_OCTETS
+from bouncefiler.sent import Stretch
 from bouncefiler.sweep import FolderState, Moved, Reading, Span, Window
 
+T = TypeVar("T")
+
+_AT_HAND = re.compile(rb"(?mis)^(?:message-id|date|from|to|cc):.*?\n(?![ \t])")
+_EVERY_FIELD = re.compile(
+    rb"(?mis)^(?:message-id|date|from|to|cc|bcc|list-id|list-unsubscribe|precedence|dkim-signature):.*?\n(?![ \t])"
+)
 _LEAN = re.compile(rb"(?mis)^(?:from|subject|content-type|message-id):.*?\n(?![ \t])")
 _HEADER_END = re.compile(rb"\r?\n\r?\n")
 
@@ -86,6 +94,31 @@ class MemoryAccount:
         for uid in uids:
             if uid in messages:
                 yield _reading(uid, messages[uid], octets)
+
+    def sent_folders(self) -> tuple[str, ...]:
+        """See sent.SentReader."""
+        return tuple(name for name in self.folders if name.lower().startswith("sent"))
+
+    def look_at(self, folder: str) -> FolderState | None:
+        """See sent.SentReader."""
+        return self.state(folder)
+
+    def header_fields(
+        self, state: FolderState, stretch: Stretch, make: Callable[[bytes, datetime | None], T]
+    ) -> Iterator[tuple[range, tuple[T, ...]]]:
+        """See sent.SentReader."""
+        fields = _EVERY_FIELD if stretch.every_field else _AT_HAND
+        starts = range(stretch.uids[0], stretch.uids[-1] + 1, self.window)
+        for start in reversed(starts) if stretch.newest_first else starts:
+            uids = range(start, min(start + self.window, stretch.uids[-1] + 1))
+            held = [message for uid, message in sorted(self._same(state).messages.items()) if uid in uids]
+            self.effect(f"before reading {uids}")
+            yield uids, tuple(make(_fields(fields, message.raw), message.received_at) for message in held)
+            self.effect(f"after reading {uids}")
+
+    def find_in_all_mail(self, message_ids: Sequence[str]) -> frozenset[str]:  # noqa: ARG002 - it is not Gmail
+        """See sent.SentReader."""
+        return frozenset()
 
     def headers(self, state: FolderState, first_uid: int) -> Iterator[Reading]:
         """See sweep.Reader."""
@@ -171,6 +204,10 @@ def _reading(uid: int, held: Stored, octets: int) -> Reading:
 
 
 def _lean_fields(raw: bytes) -> bytes:
+    return _fields(_LEAN, raw)
+
+
+def _fields(wanted: re.Pattern[bytes], raw: bytes) -> bytes:
     end = _HEADER_END.search(raw)
     block = raw[: end.start()] + b"\r\n\r\n" if end else raw + b"\r\n"
-    return b"".join(_LEAN.findall(block))
+    return b"".join(wanted.findall(block))

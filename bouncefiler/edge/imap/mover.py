@@ -11,8 +11,9 @@ from imapclient import imap_utf7
 
 from bouncefiler.edge.imap.login import Client, Dial, dial_server, log_in
 from bouncefiler.edge.imap.names import HOLDS_NOTHING, encoded
-from bouncefiler.edge.imap.reader import ImapReader, Selected
+from bouncefiler.edge.imap.reader import Selected
 from bouncefiler.edge.imap.replies import copyuid, flags_of, number_in
+from bouncefiler.edge.imap.sent import ImapSentReader
 from bouncefiler.edge.imap.trouble import in_our_words, plain, refusal, said_in
 from bouncefiler.errors import CannotMove, FolderMissing, OverQuota, Unreachable
 from bouncefiler.filing.plan import MessageRef, Method, MoveBatch, uid_set
@@ -28,7 +29,7 @@ def open_account(server: Server, password: str, dial: Dial | None = None) -> Ima
     return ImapAccount(server, log_in(server, password, dial or dial_server))
 
 
-class ImapAccount(ImapReader):
+class ImapAccount(ImapSentReader):
     """An account whose mail is filed: see sweep.Mover. It never expunges but by UID, and never moves by APPEND."""
 
     _VERB = b"SELECT"

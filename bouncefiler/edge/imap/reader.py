@@ -58,6 +58,8 @@ class Selected:
     """The selected folder, as it was when it was selected."""
 
     state: FolderState
+    verb: bytes
+    """SELECT or EXAMINE (RFC 3501, 6.3.2)."""
     sticky: bool
     """Whether it keeps its UIDs from one session to the next."""
     writable: bool
@@ -75,6 +77,7 @@ class ImapReader:
         self._pipe = stream.Pipe(client.transport.wire)
         self._capabilities = frozenset(client.transport.capabilities)
         self._selected: Selected | None = None
+        self._verb = self._VERB
         self._names = Names()
         self.window = WINDOW
         try:
@@ -211,16 +214,23 @@ class ImapReader:
         self, jobs: Iterable[Sequence[int]], send: Callable[[Sequence[int]], stream.Command[T]]
     ) -> Iterator[tuple[Sequence[int], T]]:
         """Yield what comes of each job (UIDs to ask for), always with the next one on its way."""
+        for _, answers in self._in_turn(jobs, send):
+            yield from answers
+
+    def _in_turn(
+        self, jobs: Iterable[Sequence[int]], send: Callable[[Sequence[int]], stream.Command[T]]
+    ) -> Iterator[tuple[Sequence[int], Iterator[tuple[Sequence[int], T]]]]:
+        """Yield each job with what comes of it and its parts, always with the next job on its way."""
         refusals = count(1)
         ahead: deque[tuple[Sequence[int], stream.Command[T]]] = deque()
         try:
             for job in jobs:
                 ahead.append((job, send(job)))
                 if len(ahead) > 1:
-                    yield from self._answered(*ahead[0], send, refusals)
+                    yield ahead[0][0], self._answered(*ahead[0], send, refusals)
                     ahead.popleft()
             while ahead:
-                yield from self._answered(*ahead[0], send, refusals)
+                yield ahead[0][0], self._answered(*ahead[0], send, refusals)
                 ahead.popleft()
         finally:
             for _, command in ahead:
@@ -271,7 +281,7 @@ class ImapReader:
     def _opened(self, folder: str, uidvalidity: int, *, anew: bool = False) -> Selected:
         """Have the folder selected; raise FolderRenumbered when its UIDs are others than they were."""
         selected = self._selected
-        if anew or selected is None or selected.state.folder != folder:
+        if anew or selected is None or (selected.state.folder, selected.verb) != (folder, self._verb):
             selected = self._select(folder)
         if selected is None or selected.state.uidvalidity != uidvalidity:
             now = f"now {selected.state.uidvalidity}" if selected else "now there is no such folder"
@@ -286,7 +296,7 @@ class ImapReader:
         with in_our_words(self._server):
             self._pipe.drain()  # UIDs of the old folder are not to be taken for those of the new one
         self._selected = None  # RFC 3501, 6.3.1: nor is the old one any more, whatever the answer
-        reply = self._ask(self._VERB + b" " + encoded(name))[0]
+        reply = self._ask(self._verb + b" " + encoded(name))[0]
         if reply.status != "OK":
             error = self._refusal(f"open the folder {folder!r}", reply)
             if isinstance(error, Unreachable) or not self._missing(name):
@@ -308,6 +318,7 @@ class ImapReader:
         flags = permanent_flags(reply)
         return Selected(
             FolderState(folder, uidvalidity, uidnext, exists),
+            self._verb,
             sticky=not any(b"[UIDNOTSTICKY]" in line.upper() for line in reply.lines),
             writable=reply.code != "READ-ONLY",
             deletable=flags is None or b"\\DELETED" in flags.upper().split(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from functools import cache
 from importlib import resources
 
@@ -13,6 +13,9 @@ from bouncefiler.edge.imap.names import HOLDS_NOTHING, FolderInfo
 
 _ABOVE = re.compile(r"(?:INBOX|\[Gmail\]|\[Google Mail\])[/.]", re.IGNORECASE)
 """What such folders are kept under where they are not at the top."""
+
+_OTHER_USES = frozenset({"\\all", "\\archive", "\\drafts", "\\flagged", "\\important", "\\junk", "\\trash"})
+"""RFC 6154, 2; RFC 8457."""
 
 
 def special_folders(folders: Iterable[FolderInfo], use: str) -> tuple[str, ...]:
@@ -24,6 +27,17 @@ def special_folders(folders: Iterable[FolderInfo], use: str) -> tuple[str, ...]:
     there = [folder for folder in folders if not HOLDS_NOTHING & _lower(folder.flags)]
     flagged = tuple(folder.name for folder in there if use.lower() in _lower(folder.flags))
     return flagged or tuple(folder.name for folder in there if _plain(folder.name) in _names(use))
+
+
+def all_special_folders(folders: Sequence[FolderInfo], use: str) -> tuple[str, ...]:
+    """Return the folders with this use, and those of a usual name that the server does not give another one.
+
+    Where Outlook and the web mail each keep a folder of sent mail, the server has a flag for one of them only.
+    """
+    unmarked = [folder for folder in folders if not (_OTHER_USES | HOLDS_NOTHING) & _lower(folder.flags)]
+    flagged = special_folders(folders, use)
+    named = (folder.name for folder in unmarked if _plain(folder.name) in _names(use))
+    return tuple(dict.fromkeys([*flagged, *named]))
 
 
 def _lower(flags: Iterable[str]) -> frozenset[str]:

@@ -42,6 +42,7 @@ from bouncefiler.edge.store.rows import (
     to_run,
 )
 from bouncefiler.edge.store.schema import KINDS, MIGRATIONS, OUTCOMES, PROVENANCES, Migrations
+from bouncefiler.edge.store.sent import SentMailReader
 from bouncefiler.filing.plan import Filed, JournalEntry, Outcome, Watermark
 from bouncefiler.recognition.identity import Fingerprint
 from bouncefiler.recognition.verdict import Kind
@@ -54,7 +55,7 @@ MAX_PARAMETERS = 500
 _STRETCHING = 50_000
 
 
-class StoreReader(ClueReader, Base):
+class StoreReader(ClueReader, SentMailReader, Base):
     """What is remembered of an account, to be looked at only; fulfils `sweep.Ledger`.
 
     Every method raises StoreBroken when the file can't be read.

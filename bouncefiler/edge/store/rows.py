@@ -19,6 +19,10 @@ from bouncefiler.sweep import Report
 
 Row = tuple[Any, ...]
 
+KEPT = timedelta(days=400)
+"""How long a sighting, a settled move, a sent alert or the id of a sent message is kept: a year to compare with, and a
+month over."""
+
 MAX_SUBJECT_CHARS = 200
 
 MAX_RECIPIENTS = 3

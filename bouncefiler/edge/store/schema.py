@@ -125,11 +125,12 @@ _SECOND = (
     "CREATE INDEX sent_sent_at ON sent (sent_at, recipients)",
     "CREATE TABLE contact (address BLOB PRIMARY KEY, first INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE INDEX contact_first ON contact (first)",
-    # Read are the UIDs from `low` up to `high`: the newest mail is read first.
+    # Read are the UIDs from `low` up to `high`: the newest mail is read first. See sent.SentMark.
     """CREATE TABLE sent_folder (
         name TEXT PRIMARY KEY, uidvalidity INTEGER NOT NULL, low INTEGER NOT NULL, high INTEGER NOT NULL,
-        asked INTEGER NOT NULL) WITHOUT ROWID""",
-    # What the user's own mail looks like: "from", "id-domain", "relay", "selector", "tag", each value with its count.
+        since INTEGER, asked INTEGER) WITHOUT ROWID""",
+    # What the user's own mail looks like: "from", "id-domain", "id-shape", "relay", "selector", "tag", each value with
+    # its count.
     """CREATE TABLE habit (
         what TEXT NOT NULL, value TEXT NOT NULL, count INTEGER NOT NULL, last INTEGER NOT NULL,
         PRIMARY KEY (what, value)) WITHOUT ROWID""",

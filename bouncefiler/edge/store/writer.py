@@ -29,6 +29,7 @@ from bouncefiler.edge.store.database import (
 )
 from bouncefiler.edge.store.reader import StoreReader
 from bouncefiler.edge.store.rows import (
+    KEPT,
     epoch,
     incident_row,
     move_row,
@@ -38,13 +39,11 @@ from bouncefiler.edge.store.rows import (
     storable,
 )
 from bouncefiler.edge.store.schema import CAUSES, KINDS, MIGRATIONS, OUTCOMES, PROVENANCES, Migrations
+from bouncefiler.edge.store.sent import SentMail, tidy_sent
 from bouncefiler.errors import StoreBroken
 from bouncefiler.filing.plan import Method, MoveBatch, Outcome, Plan, Settlement, Watermark
 from bouncefiler.recognition.verdict import Kind
 from bouncefiler.sweep import FolderState, Moved, Report
-
-KEPT = timedelta(days=400)
-"""How long a single sighting, a settled move and a sent alert are kept: a year to compare with, and a month over."""
 
 CLUE_KEPT = timedelta(days=7)
 """How long it is asked who sent a returned message."""
@@ -53,8 +52,8 @@ IDLE_RUN_KEPT = timedelta(days=7)
 """How long a run that moved nothing is kept: a service makes some hundred a day."""
 
 
-class Store(StoreReader, ClueWriter):
-    """What is remembered of an account, held by this process alone; fulfils `sweep.Journal`.
+class Store(StoreReader, ClueWriter, SentMail):
+    """What is remembered of an account, held by this process alone; fulfils `sweep.Journal` and `sent.SentLedger`.
 
     A method that writes returns when all that it wrote is safely on disk; when it raises, nothing of it was written.
     """
@@ -215,13 +214,14 @@ class Store(StoreReader, ClueWriter):
             db.execute("DELETE FROM refusal")
 
     def tidy(self, now: datetime) -> None:
-        """Fold sightings older than KEPT into totals of their days, and drop settled moves and sent alerts as old.
+        """Fold sightings older than KEPT into totals of their days, and drop what else is as old and done with.
 
         `filed` and `daily` answer as before. Costs next to nothing when there is nothing to do.
         """
         horizon = epoch(now - KEPT)
         with self._transaction() as db:
             _fold(db, horizon)
+            tidy_sent(db, horizon)
             for sql in _TRIM:
                 idle, stale = epoch(now - IDLE_RUN_KEPT), epoch(now - CLUE_KEPT)
                 db.execute(sql, {"horizon": horizon, "idle": idle, "stale": stale})
