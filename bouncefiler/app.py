@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bouncefiler import config
+from bouncefiler import config, sent
 from bouncefiler.backscatter import advice, incident, volume
 from bouncefiler.backscatter.domains import NameService, Offline
 from bouncefiler.edge import alerts, credentials, imap, systemd
 from bouncefiler.edge.store import Store, open_for_reading, open_store
-from bouncefiler.errors import ConfigError, LoginRefused
+from bouncefiler.errors import AccountError, ConfigError, LoginRefused, Throttled
 from bouncefiler.filing.plan import Plan
 from bouncefiler.recognition import classify, lean, rulebook
 from bouncefiler.recognition.rulebook import Rulebook
 from bouncefiler.recognition.verdict import Verdict
+from bouncefiler.sent import SentReport, SentWatcher
 from bouncefiler.settings import Account, KeyringEntry, Settings
 from bouncefiler.sweep import Brake, FolderState, Recogniser, Report, Scope, Task, Watcher, clean, pages
 
 MAX_REFUSALS = 2
 """A refused password is tried no more than this often: servers lock accounts, or ban the address, after a few more."""
+
+SENT_SECONDS = 20.0
+"""How long the service reads sent mail at a time."""
+
+SENT_AGAIN = timedelta(hours=1)
+"""After so long sent mail is looked at even if nothing has come; and not before, if there was trouble with it."""
 
 if TYPE_CHECKING:
     from bouncefiler.service import Tick
@@ -158,9 +166,15 @@ class Desk:
     connection: imap.ImapAccount | None = field(default=None, init=False)
     raised: tuple[advice.Alert, ...] = field(default=(), init=False)
     """The alerts that the last sweep gave rise to."""
+    sent: SentReport | None = field(default=None, init=False)
+    """What came of reading sent mail the last time; None before that, and when there was trouble."""
+    sent_at: datetime | None = field(default=None, init=False)
 
-    def sweep(self, scope: Scope, watcher: Watcher, command: str) -> Report:
-        """Look through the account, file what is to be filed, then say what there is to say about the volume."""
+    def sweep(self, scope: Scope, watcher: Watcher, command: str, sent_watcher: SentWatcher) -> Report:
+        """Look through the account, file what is to be filed, then say what there is to say about the volume.
+
+        Sent mail is read in between: it tells whose mail it is that came back.
+        """
         self.raised = ()
         self.store.begin_run(command, _now())
         report = Report()
@@ -169,9 +183,44 @@ class Desk:
                 report = clean(connection, self.store, _task(self.account, self.settings, scope), watcher)
         finally:
             self.store.end_run(_now(), report)
-        self.watch()
-        self.store.tidy(_now())
+        try:
+            self.index_sent(sent_watcher)
+        finally:
+            self.watch()
+            self.store.tidy(_now())
         return report
+
+    def index_sent(self, watcher: SentWatcher) -> None:
+        """Read what was sent since the last time, then older sent mail, until the watcher says stop.
+
+        Trouble with it is said in the log, and sent mail is left alone for a while. Raises Throttled, StoreBroken.
+        """
+        now = _now()
+        if self.sent is None and self.sent_at and now < self.sent_at + SENT_AGAIN:
+            return
+        before, self.sent, self.sent_at = self.sent_at, None, now
+        configured = self.account.sent_folders
+        try:
+            with self._connected() as connection:
+                self.sent = sent.index(connection, self.store, configured, now, watcher)
+        except Throttled:
+            raise
+        except AccountError as exc:
+            log.warning("%s: sent mail was not read: %s", self.account.name, " ".join(str(exc).split()))
+            return
+        missing = [name for name in configured if name not in self.sent.folders]
+        if before is None and (missing or not self.sent.folders):
+            log.info(
+                "%s: there is no folder %s, so nothing is known of what is sent; `sent_folders` in the configuration "
+                "names it, `bouncefiler folders` lists those that there are",
+                self.account.name,
+                " and no folder ".join(map(repr, missing)) or "of sent mail",
+            )
+
+    def sent_is_due(self) -> bool:
+        """Whether there is sent mail left to read, or it is long ago that it was looked at."""
+        left = self.sent is not None and self.sent.left > 0
+        return left or self.sent_at is None or _now() >= self.sent_at + SENT_AGAIN
 
     def quiet(self) -> bool:
         """Whether nothing has come since the last sweep: one short question a folder, over the open connection."""
@@ -286,10 +335,13 @@ class _Shift:
     def work(self, tick: Tick) -> None:
         if self.desk is None:
             self.desk = take_desk(self.account, self.settings, self.environ, "bouncefiler run")
+        sent_watcher = _SentOnlooker(tick, time.monotonic() + SENT_SECONDS)
         if self.desk.quiet():
+            if self.desk.sent_is_due():
+                self.desk.index_sent(sent_watcher)
             self.desk.watch()
         else:
-            report = self.desk.sweep(Scope(self.account.folders), _Onlooker(tick, Brake()), "run")
+            report = self.desk.sweep(Scope(self.account.folders), _Onlooker(tick, Brake()), "run", sent_watcher)
             if report.moved or report.settled:
                 log.info("%s: filed %d of %d new messages", self.account.name, report.moved, report.scanned)
         self.desk.deliver()
@@ -315,6 +367,20 @@ class _Onlooker:
 
     def stopping(self) -> bool:
         return self.tick.stopping()
+
+
+@dataclass(slots=True)
+class _SentOnlooker:
+    """Tells the clock that the work goes on, and ends it when its time is up: it must not keep filing waiting."""
+
+    tick: Tick
+    until: float
+
+    def sent_read(self, _report: SentReport) -> None:
+        self.tick.progress()
+
+    def stopping(self) -> bool:
+        return self.tick.stopping() or time.monotonic() >= self.until
 
 
 # --- what the functions above are made of

@@ -23,6 +23,7 @@ from bouncefiler.sweep import Brake, Scope
 if TYPE_CHECKING:
     from bouncefiler.backscatter.advice import Alert
     from bouncefiler.filing.plan import Plan
+    from bouncefiler.sent import SentReport
     from bouncefiler.settings import Account, Settings
     from bouncefiler.sweep import Report
 
@@ -166,7 +167,7 @@ def clean(config: Path | None, /, *, yes: bool, **options: Any) -> None:
         page = _Page(account, settings, wanted)
         with app.at_work(account, settings, os.environ, "bouncefiler clean") as desk:
             with page.progress(brake=None if yes else Brake()) as watch:
-                report = desk.sweep(wanted.scope(account), watch, "clean")
+                report = desk.sweep(wanted.scope(account), watch, "clean", watch)
             page.show_report(report)
             desk.deliver()
             for alert in desk.raised:
@@ -368,6 +369,10 @@ class _Watch:
 
     def done(self, plan: Plan, report: Report) -> None:
         """Nothing to add: the overview shows the plan, the report what came of all."""
+
+    def sent_read(self, report: SentReport) -> None:
+        done = report.read / max(1, report.read + report.left)
+        self.move_bar(done, f"{self.page.account.name}: {report.read:,} sent messages read")
 
     def stopping(self) -> bool:
         return _stop.is_set()

@@ -344,6 +344,9 @@ class _Account(_Table):
     poll_interval: Annotated[timedelta, PlainValidator(_duration(30, 7 * 86_400))] = _ACCOUNT.poll_interval
     timeout: Annotated[timedelta, PlainValidator(_duration(1, 600))] = timedelta(seconds=_SERVER.timeout)
     alert: _Alert = Field(default=_Alert(), description="a table")
+    sent_folders: list[Folder] = Field(
+        default=list(_ACCOUNT.sent_folders), description='a list of folders, such as ["Sent"]'
+    )
 
 
 class _File(_Table):
@@ -397,6 +400,7 @@ def _account(name: str, table: _Account, file: _File, path: Path, environ: Mappi
         WatchPolicy(table.alert.threshold, table.alert.renotify),
         tuple(table.alert.channels),
         table.alert.language or file.language,
+        tuple(table.sent_folders),
     )
 
 

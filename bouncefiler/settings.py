@@ -82,6 +82,8 @@ class Account:
     alert_channels: tuple[str, ...] = ("log", "inbox")
     language: str | None = None
     """Language of alerts, such as "en" or "pt"; None takes the locale's."""
+    sent_folders: tuple[str, ...] = ()
+    """Where copies of sent mail are; with none, they are found by their flags and names."""
 
 
 @dataclass(frozen=True, slots=True)

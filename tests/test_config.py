@@ -90,6 +90,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
         bounce_folder = "INBOX/Bounces"
         cause_folders = { mailbox-full = "INBOX/Bounces/Full" }
         kinds = ["failed", "autoreply"]
+        sent_folders = ["Itens enviados"]
         poll_interval = "1h"
         timeout = 20
         alert = { channels = ["log"], threshold = 25, renotify = "1d", language = "en" }
@@ -118,6 +119,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
         watch,
         ("log",),
         "en",
+        ("Itens enviados",),
     )
     assert found == Settings(tmp_path / "config.toml", {"work": account}, Path("/home/ana/state"), "pt", dns=False)
     assert found.secret_variables == {"WORK"}
@@ -560,6 +562,7 @@ def test_the_example_shows_the_defaults(tmp_path: Path) -> None:
         filing=replace(FilingPolicy(), cause_folders=account.filing.cause_folders, routes=account.filing.routes),
         watch=WatchPolicy(threshold=25),
         language="en",
+        sent_folders=("Sent",),
     )
     assert all_on.state_dir == as_it_is.state_dir
     assert all_on.dns == as_it_is.dns
