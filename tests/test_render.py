@@ -257,7 +257,8 @@ def test_more_recipients_are_counted() -> None:
 
 
 def entry() -> JournalEntry:
-    return JournalEntry(1, MessageRef("INBOX", 7, 9), Fingerprint("f"), 900, "Bounces", 3, 4, Method.MOVE)
+    when = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    return JournalEntry(1, MessageRef("INBOX", 7, 9), Fingerprint("f"), 900, when, "Bounces", 3, 4, Method.MOVE)
 
 
 SETTLED = {outcome: Settlement(entry(), outcome) for outcome in Outcome}

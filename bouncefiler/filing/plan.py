@@ -146,6 +146,7 @@ class JournalEntry:
     ref: MessageRef
     fingerprint: Fingerprint
     size: int
+    received_at: datetime
     to: str
     to_uidvalidity: int
     to_uidnext: int
@@ -316,22 +317,29 @@ def uid_set(uids: Iterable[int]) -> str:
 def settle(loose_ends: LooseEnds) -> tuple[Settlement, ...]:
     """Decide how each unsettled entry ended, by looking; never by repeating.
 
-    An original is only ever removed when the server moves by COPY, the target kept its numbering, and it holds a copy
-    that no other entry accounts for. In every other doubt the message stays: a duplicate can be mended, a loss cannot.
+    An original is only ever removed when the server moves by COPY, the target kept its numbering, and it holds a copy,
+    INTERNALDATE included, that no other entry accounts for. In every other doubt the message stays: a duplicate can be
+    mended, a loss cannot.
     """
     copies = _Copies(loose_ends.found)
-    by_ref = sorted(loose_ends.entries, key=lambda entry: entry.ref)
-    return tuple(_settle_one(entry, loose_ends, copies) for entry in by_ref)
+    # What has left its folder has its copy first: that copy must not be taken for one of a twin that is still there.
+    entries = sorted(loose_ends.entries, key=lambda entry: (_is_there(entry, loose_ends), entry.ref))
+    settlements = [_settle_one(entry, loose_ends, copies) for entry in entries]
+    return tuple(sorted(settlements, key=lambda settlement: settlement.entry.ref))
+
+
+def _is_there(entry: JournalEntry, loose_ends: LooseEnds) -> bool:
+    here = loose_ends.present.get(entry.ref)
+    return here is not None and here.fingerprint == entry.fingerprint
 
 
 def _settle_one(entry: JournalEntry, loose_ends: LooseEnds, copies: _Copies) -> Settlement:
-    here = loose_ends.present.get(entry.ref)
-    if here is not None and here.fingerprint == entry.fingerprint:
-        copy = copies.take(entry) if entry.method is Method.COPY else None
+    if _is_there(entry, loose_ends):
+        copy = copies.take(entry, exact=True) if entry.method is Method.COPY else None
         if copy is None or copy.uidvalidity != entry.to_uidvalidity:
             return Settlement(entry, Outcome.VOID)
         return Settlement(entry, Outcome.MOVED, copy, remove=entry.ref)
-    copy = copies.take(entry)
+    copy = copies.take(entry, exact=True) or copies.take(entry, exact=False)
     if copy is not None:
         return Settlement(entry, Outcome.MOVED, copy)
     renumbered = entry.ref.folder in loose_ends.renumbered
@@ -342,15 +350,19 @@ class _Copies:
     """The target's messages, each to be taken by one entry only: byte-identical twins exist."""
 
     def __init__(self, found: Mapping[str, tuple[Arrival, ...]]) -> None:
-        self._free: dict[tuple[str, Fingerprint, int], list[MessageRef]] = defaultdict(list)
+        self._free: dict[tuple[str, Fingerprint, int], list[Arrival]] = defaultdict(list)
         for folder, arrivals in found.items():
             for arrival in sorted(arrivals, key=lambda a: a.ref):
-                self._free[folder, arrival.fingerprint, arrival.size].append(arrival.ref)
+                self._free[folder, arrival.fingerprint, arrival.size].append(arrival)
 
-    def take(self, entry: JournalEntry) -> MessageRef | None:
+    def take(self, entry: JournalEntry, *, exact: bool) -> MessageRef | None:
+        """Take a copy of this entry's message; `exact` asks for its INTERNALDATE too, which not every server keeps."""
         candidates = self._free[entry.to, entry.fingerprint, entry.size]
-        for ref in candidates:
+        for arrival in candidates:
+            ref = arrival.ref
+            if exact and arrival.received_at != entry.received_at:
+                continue
             if ref.uidvalidity != entry.to_uidvalidity or ref.uid >= entry.to_uidnext:
-                candidates.remove(ref)
+                candidates.remove(arrival)
                 return ref
         return None

@@ -336,6 +336,18 @@ def test_an_existing_target_is_described(world: World) -> None:
     assert (target.uidnext, target.exists) == (42, 2)
 
 
+def test_where_mail_is_copied_the_target_is_described_as_it_is_now(world: World) -> None:
+    """An interrupted COPY is settled by what the target has got since: an older twin must not count as the copy."""
+    world.fill("INBOX", [mail(1), mail(2)])
+    account = world.account()
+    account.prepare("Bounces")
+
+    account.move(batch_of(account, opened(account), [1]))
+
+    if account.method is Method.COPY:
+        assert account.prepare("Bounces").uidnext > world.snapshot()["Bounces"][-1].uid
+
+
 def test_mail_is_never_filed_in_the_inbox(world: World) -> None:
     """However it is spelled."""
     account = world.account()

@@ -127,7 +127,7 @@ class TestJournal:
 
         (entry,) = running.open_entries()
         assert entry == JournalEntry(
-            entry.id, MessageRef("INBOX", 9, 3), fingerprint(3), 1_003, "Bounces", 77, 500, Method.COPY
+            entry.id, MessageRef("INBOX", 9, 3), fingerprint(3), 1_003, NOON, "Bounces", 77, 500, Method.COPY
         )
 
     def test_what_the_server_named_is_settled_and_the_rest_stays_open(self, running: Store) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -42,7 +42,7 @@ def arrival(uid: int, fingerprint: str = "", *, folder: str = "INBOX", uidvalidi
 
 def entry(uid: int, fingerprint: str = "", method: Method = Method.COPY, entry_id: int = 0) -> JournalEntry:
     here = arrival(uid, fingerprint)
-    return JournalEntry(entry_id or uid, here.ref, here.fingerprint, here.size, "Bounces", 9, 100, method)
+    return JournalEntry(entry_id or uid, here.ref, here.fingerprint, here.size, NOON, "Bounces", 9, 100, method)
 
 
 def copy_of(uid: int, fingerprint: str, uidvalidity: int = 9) -> Arrival:
@@ -198,6 +198,27 @@ class TestSettle:
         )
 
         assert [(s.outcome, s.remove) for s in settle(ends)] == [(Outcome.MOVED, first.ref), (Outcome.VOID, None)]
+
+    def test_a_copy_is_that_of_the_twin_that_has_left_before_it_is_that_of_one_still_there(self) -> None:
+        here = arrival(1, "twin")
+        ends = LooseEnds(
+            (entry(1, "twin"), entry(2, "twin")), {here.ref: here}, found={"Bounces": (copy_of(100, "twin"),)}
+        )
+
+        assert [(s.outcome, s.remove) for s in settle(ends)] == [(Outcome.VOID, None), (Outcome.MOVED, None)]
+
+    def test_a_twin_that_came_at_another_time_is_not_our_copy(self) -> None:
+        here = arrival(1)
+        other = replace(copy_of(100, "print 1"), received_at=NOON - timedelta(seconds=1))
+
+        (settlement,) = settle(LooseEnds((entry(1),), {here.ref: here}, found={"Bounces": (other,)}))
+
+        assert (settlement.outcome, settlement.remove) == (Outcome.VOID, None)
+
+    def test_a_server_that_gives_copies_a_new_time_has_moved_what_is_no_longer_in_its_place(self) -> None:
+        other = replace(copy_of(100, "print 1"), received_at=NOON + timedelta(days=1))
+
+        assert [s.outcome for s in settle(LooseEnds((entry(1),), found={"Bounces": (other,)}))] == [Outcome.MOVED]
 
     def test_a_message_of_another_size_is_not_our_copy(self) -> None:
         here = arrival(1)

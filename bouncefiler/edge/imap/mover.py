@@ -52,8 +52,12 @@ class ImapAccount(ImapSentReader):
         )
 
     def prepare(self, folder: str) -> FolderState:
-        """See sweep.Mover. Asked again, it answers from memory: its UIDNEXT is one that was, not always one that is."""
-        if folder not in self._targets:
+        """See sweep.Mover. Asked again, it answers from memory: its UIDNEXT is one that was, not always one that is.
+
+        Not where mail is moved by COPY: there an interrupted move is settled by what the target holds from UIDNEXT on,
+        and an older twin must not be taken for the copy.
+        """
+        if folder not in self._targets or self.method is Method.COPY:
             self._targets[folder] = self._prepared(folder)
         return self._targets[folder]
 

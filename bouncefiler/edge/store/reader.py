@@ -65,8 +65,8 @@ class StoreReader(ClueReader, SentMailReader, Base):
         """Return the moves that were intended and not settled, in the order of their intent."""
         return self._read(
             to_entry,
-            "SELECT move.id, source, uidvalidity, uid, fingerprint, size, target, batch.to_uidvalidity, to_uidnext,"
-            " method FROM move JOIN batch ON batch.id = move.batch WHERE state = 0 ORDER BY move.id",
+            "SELECT move.id, source, uidvalidity, uid, fingerprint, size, received_at, target, batch.to_uidvalidity,"
+            " to_uidnext, method FROM move JOIN batch ON batch.id = move.batch WHERE state = 0 ORDER BY move.id",
         )
 
     def filed(self, fingerprints: Collection[Fingerprint]) -> Filed:

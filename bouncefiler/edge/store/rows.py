@@ -144,9 +144,18 @@ def settlement_row(settlement: Settlement) -> tuple[object, ...]:
 
 def to_entry(row: Row) -> JournalEntry:
     """Read an intended move."""
-    id_, source, uidvalidity, uid, fingerprint, size, to, to_uidvalidity, to_uidnext, method = row
-    ref = MessageRef(source, uidvalidity, uid)
-    return JournalEntry(id_, ref, to_fingerprint(fingerprint), size, to, to_uidvalidity, to_uidnext, Method(method))
+    id_, source, uidvalidity, uid, fingerprint, size, received_at, to, to_uidvalidity, to_uidnext, method = row
+    return JournalEntry(
+        id_,
+        MessageRef(source, uidvalidity, uid),
+        to_fingerprint(fingerprint),
+        size,
+        moment_of(received_at),
+        to,
+        to_uidvalidity,
+        to_uidnext,
+        Method(method),
+    )
 
 
 def sighting_of(judged: Judged) -> Sighting:
