@@ -269,10 +269,10 @@ class Mailbox:
     user: str
 
     @contextmanager
-    def session(self) -> Iterator[imaplib.IMAP4]:
-        """Log in as another client would."""
+    def session(self, port: int | None = None) -> Iterator[imaplib.IMAP4]:
+        """Log in as another client would; `port` is that of a proxy, if it is to go through one."""
         secret = f"\0{self.user}\0{self.dovecot.variant.password}".encode()
-        with imaplib.IMAP4(HOST, self.dovecot.port, timeout=30.0) as client:
+        with imaplib.IMAP4(HOST, port or self.dovecot.port, timeout=30.0) as client:
             client.authenticate("PLAIN", lambda _challenge: secret)
             yield client
 
@@ -349,7 +349,13 @@ class Mailbox:
     def snapshot(self) -> Snapshot:
         """Return all that is in the account: a dict from folder (the server's name) to its messages."""
         with self.session() as client:
-            return {folder: tuple(_held(client, folder)) for folder in self.folders(client)}
+            return self.look(client)
+
+    def look(self, client: imaplib.IMAP4) -> Snapshot:
+        """Take a snapshot over this session, and leave no folder open in it."""
+        taken = {folder: tuple(_held(client, folder)) for folder in self.folders(client)}
+        _ok(client.unselect())
+        return taken
 
     def subscribed(self) -> tuple[str, ...]:
         """Return the server's names of the subscribed folders."""
