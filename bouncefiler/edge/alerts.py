@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -16,6 +17,7 @@ from email.policy import SMTP
 from typing import Protocol
 
 from bouncefiler.backscatter.advice import Alert, Level
+from bouncefiler.backscatter.outbox import DOSES, Turns, Waiting, take_turns
 
 FIRST_RETRY = timedelta(minutes=1)
 LONGEST_RETRY = timedelta(hours=6)
@@ -31,7 +33,11 @@ Channel = Callable[[Alert], None]
 """Delivers one alert; raises when it could not."""
 
 
-class DueAlert(Protocol):
+Group = Callable[[], Mapping[str, Channel]]
+"""Opens channels that belong together, named "GROUP:…"; raises when it can't be said which there are."""
+
+
+class WaitingAlert(Protocol):
     """An alert that is waiting in the outbox."""
 
     @property
@@ -47,6 +53,10 @@ class DueAlert(Protocol):
         """What there is to say."""
 
     @property
+    def due(self) -> datetime:
+        """When it is to be tried, or tried again."""
+
+    @property
     def attempts(self) -> int:
         """How often it has been tried in vain."""
 
@@ -54,44 +64,99 @@ class DueAlert(Protocol):
 class Outbox(Protocol):
     """Where alerts wait; what it is told survives a crash."""
 
-    def alerts_due(self, now: datetime) -> Sequence[DueAlert]:
-        """Return the alerts that are to be delivered, or tried again, now; oldest first."""
+    def alerts_waiting(self) -> Sequence[WaitingAlert]:
+        """Return the alerts that are still to be delivered, oldest first."""
 
-    def alert_sent(self, id_: int, now: datetime) -> None:
-        """Note that this one has been delivered."""
+    def alerts_sent(self, since: datetime) -> Sequence[tuple[str, datetime]]:
+        """Return through which channel, and when, each alert was delivered from `since` on."""
+
+    def alert_sent(self, id_: int, now: datetime, instead_of: Collection[int] = ()) -> None:
+        """Note that this one has been delivered, and that those are not to be any more."""
 
     def alert_failed(self, id_: int, retry_at: datetime, why: str) -> None:
         """Note that it has not, and when to try again."""
 
+    def alerts_given_up(self, ids: Collection[int], now: datetime) -> None:
+        """Note that these are not to be delivered any more."""
 
-def deliver(outbox: Outbox, channels: Mapping[str, Channel], now: datetime) -> None:
+    def alert_parted(self, id_: int, channels: Collection[str], now: datetime) -> None:
+        """Put this alert in once for each of these channels, in its own place."""
+
+
+def deliver(outbox: Outbox, channels: Mapping[str, Channel], now: datetime, groups: Mapping[str, Group] = {}) -> None:
     """Deliver what is due, at least once each. A channel's failure is logged and tried again later, never raised.
 
-    A channel that has failed is not tried again in this call, so that one that must time out does so once. Raises
-    StoreBroken when the outbox can't be read or written.
+    A channel that has failed is not tried again in this call, so that one that must time out does so once. An alert for
+    a group is parted first: each of its channels then has its own one, and none gets it again because another failed.
+    That is done here and not when the alert is put in, as the group's secret may be out of reach then; and a group is
+    only opened when there is something for it. Raises StoreBroken when the outbox can't be read or written.
     """
+    open_channels = dict(channels)
+    for name, group in groups.items():
+        open_channels.update(_opened(outbox, name, group, now))
+    alerts = {one.id: one for one in outbox.alerts_waiting()}
+    stranded = [one.id for one in alerts.values() if one.due <= now and one.channel not in open_channels]
+    turns = _turns(outbox, [one for one in alerts.values() if one.channel in open_channels], now)
+    if stranded or turns.given_up:  # the configuration may have changed since they were put into the outbox
+        log.info("%d alerts were given up: nobody takes them any more", len(stranded) + len(turns.given_up))
+        outbox.alerts_given_up((*stranded, *turns.given_up), now)
     failed: set[str] = set()
-    for due in outbox.alerts_due(now):
+    for turn in turns.now:
+        due = alerts[turn.id]
         if due.channel in failed:
             continue
-        why = _try(channels, due)
+        why = _try(open_channels[due.channel], due.alert)
         if why is None:
-            outbox.alert_sent(due.id, now)
+            outbox.alert_sent(due.id, now, turn.instead_of)
             continue
         failed.add(due.channel)
-        log.warning("an alert could not be delivered through %s, and will be tried again: %s", due.channel, why)
-        outbox.alert_failed(due.id, now + _pause(due.attempts), why)
+        _put_off(outbox, due, now, why)
 
 
-def _try(channels: Mapping[str, Channel], due: DueAlert) -> str | None:
-    """Deliver the alert; return why that could not be done, on one line, None when it was."""
-    if due.channel not in channels:  # the configuration may have changed since the alert was put into the outbox
-        return f"there is no channel {due.channel!r} any more"
+def _opened(outbox: Outbox, name: str, group: Group, now: datetime) -> Mapping[str, Channel]:
+    """Open the channels of a group, if there is something due for it, and part what is for all of them."""
+    waiting = outbox.alerts_waiting()
+    due = [one for one in waiting if one.channel.partition(":")[0] == name and one.due <= now]
+    if not due:
+        return {}
     try:
-        channels[due.channel](due.alert)
+        members = group()
+    except Exception as exc:  # noqa: BLE001 - as with a channel
+        for one in due:
+            _put_off(outbox, one, now, _in_words(exc))
+        return {}
+    for one in due:
+        if one.channel == name:
+            outbox.alert_parted(one.id, tuple(members), now)
+    return members
+
+
+def _turns(outbox: Outbox, waiting: Sequence[WaitingAlert], now: datetime) -> Turns:
+    sent: dict[str, list[datetime]] = defaultdict(list)
+    for channel, at in outbox.alerts_sent(now - max(span for span, _ in DOSES)):
+        sent[channel].append(at)
+    return take_turns(
+        [Waiting(one.id, one.channel, one.alert.key, one.alert.level, one.due) for one in waiting], sent, now
+    )
+
+
+def _try(channel: Channel, alert: Alert) -> str | None:
+    """Deliver the alert; return why that could not be done, None when it was."""
+    try:
+        channel(alert)
     except Exception as exc:  # noqa: BLE001 - an alert that a channel stumbles over must not keep all others from their turn
-        return " ".join(f"{exc}".split()) or type(exc).__name__
+        return _in_words(exc)
     return None
+
+
+def _in_words(exc: Exception) -> str:
+    """Return what the error says, on one line, or what it is called."""
+    return " ".join(f"{exc}".split()) or type(exc).__name__
+
+
+def _put_off(outbox: Outbox, due: WaitingAlert, now: datetime, why: str) -> None:
+    log.warning("an alert could not be delivered through %s, and will be tried again: %s", due.channel, why)
+    outbox.alert_failed(due.id, now + _pause(due.attempts), why)
 
 
 def _pause(attempts: int) -> timedelta:

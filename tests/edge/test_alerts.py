@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import email
 import logging
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.policy import default
 
@@ -13,36 +14,64 @@ import pytest
 from bouncefiler.backscatter.advice import Alert, Level, Reader, write
 from bouncefiler.backscatter.incident import Diagnosis, Incident, Notice
 from bouncefiler.edge import alerts
-from bouncefiler.errors import Unreachable
+from bouncefiler.errors import CredentialError, Unreachable
 from bouncefiler.recognition import classify, rulebook
 from bouncefiler.recognition.verdict import Cause, Kind
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
 ALERT = Alert("wave 1", Level.WARNING, "347 devoluções em 24 horas", "Olá,\n\nalguém está usando o seu endereço.\n")
 
 
 @dataclass
-class Due:
+class Waits:
     id: int
     channel: str
     alert: Alert = ALERT
+    due: datetime = NOON
     attempts: int = 0
 
 
 @dataclass
 class Outbox:
-    due: list[Due]
-    sent: list[int] = field(default_factory=list)
+    """What the store promises, in memory."""
+
+    waiting: list[Waits]
+    sent: list[tuple[int, datetime]] = field(default_factory=list)
     failed: list[tuple[int, datetime, str]] = field(default_factory=list)
+    moot: list[int] = field(default_factory=list)
+    channels: dict[int, str] = field(default_factory=dict)
 
-    def alerts_due(self, now: datetime) -> list[Due]:
-        return self.due
+    @property
+    def sent_ids(self) -> list[int]:
+        return [id_ for id_, _ in self.sent]
 
-    def alert_sent(self, id_: int, now: datetime) -> None:
-        self.sent.append(id_)
+    def alerts_waiting(self) -> list[Waits]:
+        return list(self.waiting)
+
+    def alerts_sent(self, since: datetime) -> list[tuple[str, datetime]]:
+        return [(self.channels[id_], at) for id_, at in self.sent if at >= since]
+
+    def alert_sent(self, id_: int, now: datetime, instead_of: Collection[int] = ()) -> None:
+        self.channels |= {one.id: one.channel for one in self.waiting}
+        self.sent.append((id_, now))
+        self.waiting = [one for one in self.waiting if one.id != id_]
+        self.alerts_given_up(instead_of, now)
 
     def alert_failed(self, id_: int, retry_at: datetime, why: str) -> None:
         self.failed.append((id_, retry_at, why))
+        self.waiting = [
+            replace(one, due=retry_at, attempts=one.attempts + 1) if one.id == id_ else one for one in self.waiting
+        ]
+
+    def alerts_given_up(self, ids: Collection[int], now: datetime) -> None:
+        self.moot += ids
+        self.waiting = [one for one in self.waiting if one.id not in ids]
+
+    def alert_parted(self, id_: int, channels: Collection[str], now: datetime) -> None:
+        (whole,) = (one for one in self.waiting if one.id == id_)
+        self.alerts_given_up((id_,), now)
+        self.waiting += [Waits(id_ * 100 + n, channel, whole.alert, now) for n, channel in enumerate(channels)]
 
 
 def refuse(_alert: Alert) -> None:
@@ -50,20 +79,20 @@ def refuse(_alert: Alert) -> None:
 
 
 def test_what_was_delivered_is_marked_as_sent() -> None:
-    outbox, taken = Outbox([Due(1, "inbox")]), list[Alert]()
+    outbox, taken = Outbox([Waits(1, "inbox")]), list[Alert]()
 
     alerts.deliver(outbox, {"inbox": taken.append}, NOON)
 
-    assert (taken, outbox.sent, outbox.failed) == ([ALERT], [1], [])
+    assert (taken, outbox.sent_ids, outbox.failed) == ([ALERT], [1], [])
 
 
 def test_a_channel_that_fails_is_tried_again_and_keeps_nobody_from_their_turn() -> None:
-    outbox, taken = Outbox([Due(1, "inbox"), Due(2, "log")]), list[Alert]()
+    outbox, taken = Outbox([Waits(1, "inbox"), Waits(2, "log")]), list[Alert]()
 
     alerts.deliver(outbox, {"inbox": refuse, "log": taken.append}, NOON)
 
     assert outbox.failed == [(1, NOON + timedelta(minutes=1), "the line is dead second line")]
-    assert outbox.sent == [2]
+    assert outbox.sent_ids == [2]
 
 
 def test_a_channel_that_stumbles_over_an_alert_keeps_nobody_from_their_turn() -> None:
@@ -72,17 +101,17 @@ def test_a_channel_that_stumbles_over_an_alert_keeps_nobody_from_their_turn() ->
     def stumble(_alert: Alert) -> None:
         raise TimeoutError
 
-    outbox, taken = Outbox([Due(1, "inbox"), Due(2, "log")]), list[Alert]()
+    outbox, taken = Outbox([Waits(1, "inbox"), Waits(2, "log")]), list[Alert]()
 
     alerts.deliver(outbox, {"inbox": stumble, "log": taken.append}, NOON)
 
     assert outbox.failed == [(1, NOON + timedelta(minutes=1), "TimeoutError")]
-    assert outbox.sent == [2]
+    assert outbox.sent_ids == [2]
 
 
 def test_a_channel_that_has_to_time_out_does_so_once() -> None:
     """The others of that channel stay due, and come first when the first one is put off."""
-    outbox = Outbox([Due(1, "inbox"), Due(2, "inbox"), Due(3, "inbox")])
+    outbox = Outbox([Waits(id_, "inbox", replace(ALERT, key=f"wave {id_}")) for id_ in (1, 2, 3)])
 
     alerts.deliver(outbox, {"inbox": refuse}, NOON)
 
@@ -91,20 +120,76 @@ def test_a_channel_that_has_to_time_out_does_so_once() -> None:
 
 @pytest.mark.parametrize(("attempts", "minutes"), [(0, 1), (1, 2), (5, 32), (9, 360), (500, 360)])
 def test_the_pause_grows_up_to_six_hours(attempts: int, minutes: int) -> None:
-    outbox = Outbox([Due(1, "inbox", attempts=attempts)])
+    outbox = Outbox([Waits(1, "inbox", attempts=attempts)])
 
     alerts.deliver(outbox, {"inbox": refuse}, NOON)
 
     assert outbox.failed[0][1] == NOON + timedelta(minutes=minutes)
 
 
-def test_an_alert_for_a_channel_that_is_no_more_waits() -> None:
-    outbox = Outbox([Due(1, "pigeon")])
+def test_an_alert_for_a_channel_that_is_no_more_is_given_up() -> None:
+    """Whoever has taken the channel out of the configuration does not want it there."""
+    outbox = Outbox([Waits(1, "pigeon")])
 
     alerts.deliver(outbox, {}, NOON)
 
-    assert outbox.sent == []
-    assert "pigeon" in outbox.failed[0][2]
+    assert (outbox.sent, outbox.failed, outbox.moot) == ([], [], [1])
+
+
+def test_of_several_about_one_incident_the_newest_is_delivered() -> None:
+    opened, grown = replace(ALERT, key="opened 1 1"), replace(ALERT, key="escalated 1 2")
+    outbox, taken = Outbox([Waits(1, "inbox", opened, NOON + HOUR), Waits(2, "inbox", grown)]), list[Alert]()
+
+    alerts.deliver(outbox, {"inbox": taken.append}, NOON)
+
+    assert (taken, outbox.moot, outbox.waiting) == ([grown], [1], [])
+
+
+def test_an_alert_is_not_moot_before_the_newer_one_has_arrived() -> None:
+    opened, grown = replace(ALERT, key="opened 1 1"), replace(ALERT, key="escalated 1 2")
+    outbox = Outbox([Waits(1, "inbox", opened), Waits(2, "inbox", grown)])
+
+    alerts.deliver(outbox, {"inbox": refuse}, NOON)
+
+    assert ([id_ for id_, _, _ in outbox.failed], outbox.moot) == ([2], [])
+
+
+def test_of_a_group_each_channel_gets_it_and_only_the_one_that_failed_gets_it_again() -> None:
+    outbox, taken = Outbox([Waits(1, "notify")]), list[Alert]()
+    group = {"notify:a": taken.append, "notify:b": refuse}
+
+    alerts.deliver(outbox, {}, NOON, {"notify": lambda: group})
+    assert (len(taken), len(outbox.failed)) == (1, 1)
+
+    alerts.deliver(outbox, {}, NOON + HOUR, {"notify": lambda: {**group, "notify:b": taken.append}})
+    alerts.deliver(outbox, {}, NOON + 2 * HOUR, {"notify": lambda: group})
+    assert (len(taken), len(outbox.failed), outbox.waiting) == (2, 1, [])
+
+
+def test_a_group_whose_secret_is_out_of_reach_is_asked_again_later() -> None:
+    """Until then nothing is lost; and nobody is asked while there is nothing to say."""
+    asked: list[str] = []
+
+    def locked() -> dict[str, alerts.Channel]:
+        asked.append("for the secret")
+        raise CredentialError("the keyring is locked")
+
+    outbox, taken = Outbox([Waits(1, "notify"), Waits(2, "log")]), list[Alert]()
+    for when in (NOON, NOON):
+        alerts.deliver(outbox, {"log": taken.append}, when, {"notify": locked})
+    assert (len(asked), len(taken)) == (1, 1)
+    assert outbox.failed == [(1, NOON + timedelta(minutes=1), "the keyring is locked")]
+
+    alerts.deliver(outbox, {}, NOON + HOUR, {"notify": lambda: {"notify:a": taken.append}})
+    assert len(taken) == 2
+
+
+def test_an_alert_for_an_address_that_was_taken_out_is_given_up() -> None:
+    outbox, taken = Outbox([Waits(1, "notify:old"), Waits(2, "notify:new")]), list[Alert]()
+
+    alerts.deliver(outbox, {}, NOON, {"notify": lambda: {"notify:new": taken.append}})
+
+    assert (len(taken), outbox.moot, outbox.waiting) == (1, [1], [])
 
 
 def test_the_message_says_that_nobody_should_answer_and_reads_as_it_was_written() -> None:

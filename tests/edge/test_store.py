@@ -411,12 +411,12 @@ class TestTidy:
 
     def test_sent_alerts_and_old_refusals_go_and_what_is_due_stays(self, store: Store) -> None:
         store.record(INCIDENT, [("log", ALERT), ("inbox", ALERT)], NOON)
-        store.alert_sent(store.alerts_due(NOON)[0].id, NOON)
+        store.alert_sent(store.alerts_waiting()[0].id, NOON)
         store.login_refused("aabbccdd", NOON)
         store.login_refused("11223344", NOON + 2 * DAY)
         store.tidy(NOON + KEPT + DAY)
 
-        assert [due.channel for due in store.alerts_due(NOON + KEPT)] == ["inbox"]
+        assert [due.channel for due in store.alerts_waiting()] == ["inbox"]
         assert store._db.execute("SELECT count(*) FROM outbox").fetchone() == (1,)
         assert (store.refusals("aabbccdd"), store.refusals("11223344")) == (0, 1)
 
@@ -471,40 +471,77 @@ class TestOutbox:
     def test_an_alert_is_due_in_each_of_its_channels_until_it_is_sent(self, store: Store) -> None:
         store.record(INCIDENT, [("log", ALERT), ("inbox", ALERT)], NOON)
 
-        first, second = store.alerts_due(NOON)
+        first, second = store.alerts_waiting()
         assert (first.channel, first.alert, first.attempts) == ("log", ALERT, 0)
         store.alert_sent(first.id, NOON)
-        assert store.alerts_due(NOON) == (second,)
+        assert store.alerts_waiting() == (second,)
 
     def test_the_same_news_is_not_told_twice(self, store: Store) -> None:
         store.record(INCIDENT, [("log", ALERT)], NOON)
         store.record(INCIDENT, [("log", replace(ALERT, body="as it were"))], NOON)
-        (due,) = store.alerts_due(NOON)
+        (due,) = store.alerts_waiting()
         store.alert_sent(due.id, NOON)
         store.record(INCIDENT, [("log", ALERT)], NOON)
 
         assert due.alert == ALERT
-        assert store.alerts_due(NOON + DAY) == ()
+        assert store.alerts_waiting() == ()
 
     def test_a_failed_one_is_due_again_when_it_was_said(self, store: Store) -> None:
         store.record(INCIDENT, [("inbox", ALERT)], NOON)
-        (due,) = store.alerts_due(NOON)
+        (due,) = store.alerts_waiting()
         store.alert_failed(due.id, NOON + HOUR, "the account is full")
 
-        assert store.alerts_due(NOON + HOUR / 2) == ()
-        (again,) = store.alerts_due(NOON + HOUR)
-        assert (again.id, again.attempts, again.why) == (due.id, 1, "the account is full")
+        (again,) = store.alerts_waiting()
+        assert (again.id, again.due, again.attempts, again.why) == (due.id, NOON + HOUR, 1, "the account is full")
+
+    def test_what_an_alert_made_moot_is_not_told_again(self, store: Store) -> None:
+        """Not even when the same news is put there anew."""
+        later = replace(ALERT, key="later")
+        store.record(INCIDENT, [("log", ALERT), ("log", later)], NOON)
+        first, second = store.alerts_waiting()
+        store.alert_sent(second.id, NOON, instead_of=(first.id,))
+        store.record(INCIDENT, [("log", ALERT)], NOON)
+
+        assert store.alerts_waiting() == ()
+        assert store.alerts_sent(NOON) == (("log", NOON),)
+
+    def test_an_alert_that_was_sent_cannot_be_given_up(self, store: Store) -> None:
+        store.record(INCIDENT, [("log", ALERT)], NOON)
+        (due,) = store.alerts_waiting()
+        store.alert_sent(due.id, NOON)
+        store.alerts_given_up((due.id,), NOON + HOUR)
+
+        assert store._db.execute("SELECT moot FROM outbox").fetchall() == [(None,)]
+
+    def test_an_alert_for_several_channels_is_parted_once(self, store: Store) -> None:
+        """A channel that has had it does not get it again, whatever others there are by then."""
+        store.record(INCIDENT, [("notify", ALERT)], NOON)
+        (whole,) = store.alerts_waiting()
+        store.alert_parted(whole.id, ("notify:a", "notify:b"), NOON)
+        store.alert_parted(whole.id, ("notify:a", "notify:c"), NOON)
+        store.record(INCIDENT, [("notify", ALERT)], NOON)
+
+        assert [(one.channel, one.alert) for one in store.alerts_waiting()] == [
+            (f"notify:{name}", ALERT) for name in "abc"
+        ]
+
+    def test_alerts_given_up_go_as_sent_ones_do(self, store: Store) -> None:
+        store.record(INCIDENT, [("log", ALERT)], NOON)
+        store.alerts_given_up([one.id for one in store.alerts_waiting()], NOON)
+        store.tidy(NOON + KEPT + DAY)
+
+        assert store._db.execute("SELECT count(*) FROM outbox").fetchone() == (0,)
 
     def test_an_alert_that_was_being_sent_when_the_process_was_killed_is_due_again(self, path: Path) -> None:
         def child(report: Connection) -> None:
             with open_store(path, holder="run") as opened:
                 opened.record(INCIDENT, [("inbox", ALERT)], NOON)
-                report.send(len(opened.alerts_due(NOON)))
+                report.send(len(opened.alerts_waiting()))
                 block()
 
         assert killed(child) == [1]
         with open_store(path, holder="run") as opened:
-            assert [due.alert for due in opened.alerts_due(NOON)] == [ALERT]
+            assert [due.alert for due in opened.alerts_waiting()] == [ALERT]
 
     def test_an_incident_and_its_alerts_are_kept_together_or_not_at_all(self, store: Store) -> None:
         def alerts() -> Any:
@@ -515,7 +552,7 @@ class TestOutbox:
             store.record(INCIDENT, alerts(), NOON)
 
         assert store.incident() is None
-        assert store.alerts_due(NOON) == ()
+        assert store.alerts_waiting() == ()
 
 
 class TestLogins:
@@ -789,7 +826,8 @@ def look_at_everything(reader: StoreReader) -> bool:
         reader.filed_in(run.id)
     reader.incident()
     reader.last_incident()
-    reader.alerts_due(NOON + DAY)
+    reader.alerts_waiting()
+    reader.alerts_sent(NOON - DAY)
     reader.refusals(reader.key_for("secret"))
     return True
 

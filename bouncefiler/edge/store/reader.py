@@ -26,20 +26,20 @@ from bouncefiler.edge.store.database import (
 from bouncefiler.edge.store.rows import (
     EPOCH,
     DayTotal,
-    DueAlert,
     FiledMessage,
     Run,
+    WaitingAlert,
     epoch,
     first_column,
     moment_of,
     seconds_of,
     to_day_total,
-    to_due_alert,
     to_entry,
     to_filed_message,
     to_fingerprint,
     to_incident,
     to_run,
+    to_waiting_alert,
 )
 from bouncefiler.edge.store.schema import KINDS, MIGRATIONS, OUTCOMES, PROVENANCES, Migrations
 from bouncefiler.edge.store.sent import SentMailReader
@@ -160,14 +160,18 @@ class StoreReader(ClueReader, SentMailReader, Base):
         sql = f"{_SELECT_INCIDENT} WHERE (diagnosis = ?) = ? {further} ORDER BY id DESC LIMIT 1"
         return only(self._read(to_incident, sql, (Diagnosis.OWN_MAILING, own_mailing)))
 
-    def alerts_due(self, now: datetime) -> tuple[DueAlert, ...]:
-        """Return the alerts that are to be delivered, or tried again, oldest first."""
+    def alerts_waiting(self) -> tuple[WaitingAlert, ...]:
+        """Return the alerts that are still to be delivered, oldest first."""
         return self._read(
-            to_due_alert,
-            "SELECT id, channel, key, level, subject, body, attempts, why FROM outbox"
-            " WHERE sent IS NULL AND due <= ? ORDER BY id",
-            (seconds_of(now),),
+            to_waiting_alert,
+            "SELECT id, channel, key, level, subject, body, due, attempts, why FROM outbox"
+            " WHERE sent IS NULL AND moot IS NULL ORDER BY id",
         )
+
+    def alerts_sent(self, since: datetime) -> tuple[tuple[str, datetime], ...]:
+        """Return through which channel, and when, each alert was delivered from `since` on."""
+        sql = "SELECT channel, sent FROM outbox WHERE sent >= ? ORDER BY sent"
+        return self._read(lambda row: (row[0], moment_of(row[1])), sql, (seconds_of(since),))
 
     def key_for(self, secret_parts: str) -> str:
         """Return a name for a credential, the same each time in this store, that does not give it away.

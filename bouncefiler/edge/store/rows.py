@@ -33,12 +33,14 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class DueAlert:
-    """An alert that is to be delivered through `channel` now."""
+class WaitingAlert:
+    """An alert that is to be delivered through `channel`."""
 
     id: int
     channel: str
     alert: Alert
+    due: datetime
+    """When it is to be tried, or tried again."""
     attempts: int
     why: str
     """Why the last attempt failed; empty before there was one."""
@@ -205,10 +207,10 @@ def to_incident(row: Row) -> Incident:
     )
 
 
-def to_due_alert(row: Row) -> DueAlert:
-    """Read an alert that is due."""
-    id_, channel, key, level, subject, body, attempts, why = row
-    return DueAlert(id_, channel, Alert(key, Level(level), subject, body), attempts, why)
+def to_waiting_alert(row: Row) -> WaitingAlert:
+    """Read an alert that has not been delivered."""
+    id_, channel, key, level, subject, body, due, attempts, why = row
+    return WaitingAlert(id_, channel, Alert(key, Level(level), subject, body), moment_of(due), attempts, why)
 
 
 def to_run(row: Row) -> Run:

@@ -134,6 +134,8 @@ _SECOND = (
     """CREATE TABLE habit (
         what TEXT NOT NULL, value TEXT NOT NULL, count INTEGER NOT NULL, last INTEGER NOT NULL,
         PRIMARY KEY (what, value)) WITHOUT ROWID""",
+    # When an alert was given up, or replaced by a later one: it stays, so that it is not put there again.
+    "ALTER TABLE outbox ADD COLUMN moot REAL",
 )
 
 MIGRATIONS: Migrations = (_FIRST, _SECOND)

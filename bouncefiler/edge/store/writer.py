@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -185,10 +185,30 @@ class Store(StoreReader, ClueWriter, SentMail):
             )
         return incident if incident.id else replace(incident, id=id_ or 0)
 
-    def alert_sent(self, id_: int, now: datetime) -> None:
-        """Write down that an alert was delivered. Killed before this, it is delivered twice rather than never."""
+    def alert_sent(self, id_: int, now: datetime, instead_of: Collection[int] = ()) -> None:
+        """Write down that an alert was delivered, and those that it made moot are not to be.
+
+        Killed before this, it is delivered twice rather than never.
+        """
         with self._transaction() as db:
             db.execute("UPDATE outbox SET sent = ?, attempts = attempts + 1 WHERE id = ?", (seconds_of(now), id_))
+            _make_moot(db, instead_of, now)
+
+    def alerts_given_up(self, ids: Collection[int], now: datetime) -> None:
+        """Write down that these alerts are not to be delivered any more."""
+        with self._transaction() as db:
+            _make_moot(db, ids, now)
+
+    def alert_parted(self, id_: int, channels: Collection[str], now: datetime) -> None:
+        """Put an alert into the outbox for each of these channels instead of the one that it is for, all or nothing."""
+        with self._transaction() as db:
+            db.executemany(
+                "INSERT INTO outbox (channel, key, level, subject, body, due)"
+                " SELECT ?, key, level, subject, body, ? FROM outbox WHERE id = ?"
+                " ON CONFLICT (channel, key) DO NOTHING",
+                ((channel, seconds_of(now), id_) for channel in channels),
+            )
+            _make_moot(db, (id_,), now)
 
     def alert_failed(self, id_: int, retry_at: datetime, why: str) -> None:
         """Write down that an alert could not be delivered, and when to try again."""
@@ -247,6 +267,10 @@ def open_store(path: Path, *, holder: str, migrations: Migrations = MIGRATIONS) 
         migrate(db, migrations)
         undo.pop_all()
         return Store(db, path, lock)
+
+
+def _make_moot(db: sqlite3.Connection, ids: Iterable[int], now: datetime) -> None:
+    db.executemany("UPDATE outbox SET moot = ? WHERE id = ? AND sent IS NULL", ((seconds_of(now), id_) for id_ in ids))
 
 
 def _latest(db: sqlite3.Connection, batch: MoveBatch) -> int:
@@ -325,7 +349,7 @@ _TRIM = (
         AND NOT EXISTS (SELECT 1 FROM move WHERE move.batch = batch.id)""",
     """DELETE FROM run WHERE began < :idle AND id < (SELECT max(id) FROM run)
         AND NOT EXISTS (SELECT 1 FROM batch WHERE batch.run = run.id)""",
-    "DELETE FROM outbox WHERE sent < :horizon",
+    "DELETE FROM outbox WHERE coalesce(sent, moot) < :horizon",
     "DELETE FROM clue WHERE noted < :stale",
     "DELETE FROM failure WHERE received_at < :horizon",
     "DELETE FROM refusal WHERE at < :horizon",
