@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import re
 import textwrap
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
-from functools import cache
-from importlib import resources
 from typing import Any
 
+from bouncefiler.backscatter import wording
 from bouncefiler.backscatter.incident import Diagnosis, Incident, Notice
 from bouncefiler.recognition.verdict import Cause
 
@@ -60,7 +58,7 @@ class Reader:
 
 def write(notice: Notice, incident: Incident, reader: Reader, causes: Sequence[tuple[Cause, int]] = ()) -> Alert:
     """Write the alert, naming the causes if given. Portuguese for a reader of Portuguese, else English."""
-    words = _words("pt" if reader.language.lower().startswith("pt") else "en")
+    words = wording.words(reader.language)
     facts = _facts(incident, reader, words)
     paragraphs = (words["lead"][notice], *_causes(causes, words), *_explanation(notice, incident.diagnosis, words))
     body = "\n\n".join(_wrapped(paragraph.strip("\n").format_map(facts)) for paragraph in paragraphs)
@@ -153,8 +151,3 @@ def _key(notice: Notice, incident: Incident) -> str:
 
 def _stamp(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y%m%dT%H%M%S}"
-
-
-@cache
-def _words(language: str) -> Mapping[str, Any]:
-    return tomllib.loads(resources.files(__package__).joinpath("words", f"{language}.toml").read_text("utf-8"))
