@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,9 +18,11 @@ from bouncefiler.edge import alerts, credentials, imap, systemd
 from bouncefiler.edge.store import Store, open_for_reading, open_store
 from bouncefiler.errors import AccountError, ConfigError, LoginRefused, Throttled
 from bouncefiler.filing.plan import Plan
+from bouncefiler.filing.undo import FiledMessage, PastRun, Undo
 from bouncefiler.recognition import classify, lean, rulebook
 from bouncefiler.recognition.rulebook import Rulebook
 from bouncefiler.recognition.verdict import Verdict
+from bouncefiler.restore import of_message_id, plan_return, put_back, tie_up
 from bouncefiler.sent import SentReport, SentWatcher
 from bouncefiler.settings import Account, KeyringEntry, Settings
 from bouncefiler.sweep import Brake, FolderState, Recogniser, Report, Scope, Task, Watcher, clean, pages
@@ -33,6 +35,8 @@ SENT_SECONDS = 20.0
 
 SENT_AGAIN = timedelta(hours=1)
 """After so long sent mail is looked at even if nothing has come; and not before, if there was trouble with it."""
+
+EPOCH = datetime.fromtimestamp(0, UTC)
 
 if TYPE_CHECKING:
     from bouncefiler.service import Tick
@@ -108,6 +112,33 @@ def preview(account: Account, settings: Settings, scope: Scope, environ: Mapping
     task = _task(account, settings, scope)
     with imap.open_reader(account.server, _password(account, settings, environ)) as reader:
         yield from pages(reader, ledger, task)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What to put back: one message, a run, or what was filed since a time; by default the last run."""
+
+    run: int | None = None
+    since: datetime | None = None
+    message: str | None = None
+    """Its number in the history, or its Message-ID."""
+
+    @property
+    def explicit(self) -> bool:
+        """Whether anything was chosen."""
+        return self != Choice()
+
+
+def past_runs(account: Account, settings: Settings, since: datetime | None, limit: int) -> tuple[PastRun, ...]:
+    """Return the account's runs that moved mail, newest first; all of them for a limit of -1. Asks no server."""
+    with open_for_reading(_state_file(account, settings)) as ledger:
+        return ledger.past_runs(since, limit)
+
+
+def moved_in(account: Account, settings: Settings, run: int) -> tuple[FiledMessage, ...]:
+    """Return what this run of the account moved. Asks no server."""
+    with open_for_reading(_state_file(account, settings)) as ledger:
+        return ledger.filed_in(run)
 
 
 def folders(account: Account, settings: Settings, environ: Mapping[str, str]) -> tuple[imap.FolderInfo, ...]:
@@ -233,6 +264,35 @@ class Desk:
                 for mark in marks
                 if mark
             )
+
+    def plan_undo(self, choice: Choice) -> Undo:
+        """Look where the chosen messages are now, and plan to put them back.
+
+        Before that, what an interrupted run left open is settled.
+        """
+        with self._connected() as connection:
+            tie_up(connection, self.store)
+            return plan_return(connection, self._chosen(choice, connection))
+
+    def undo(self, undo: Undo, stopping: Callable[[], bool]) -> Report:
+        """Put back what the plan says. The next sweep leaves it there, and does not count it again."""
+        self.store.begin_run("undo", _now())
+        report = Report()
+        try:
+            with self._connected() as connection:
+                report = put_back(undo, connection, self.store, stopping)
+        finally:
+            self.store.end_run(_now(), report)
+        return report
+
+    def _chosen(self, choice: Choice, connection: imap.ImapAccount) -> tuple[FiledMessage, ...]:
+        if choice.message is not None:
+            if choice.message.isascii() and choice.message.isdigit() and len(choice.message) < 19:
+                return self.store.filed_as(int(choice.message))
+            return of_message_id(connection, self.store.filed_since(EPOCH), choice.message)
+        if choice.run is not None:
+            return self.store.filed_in(choice.run)
+        return self.store.filed_last() if choice.since is None else self.store.filed_since(choice.since)
 
     def watch(self) -> None:
         """Look whether there are more bounces than usual, or no longer are; put what there is to say in the outbox."""

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bouncefiler import __version__, render
-from bouncefiler.errors import BouncefilerError
+from bouncefiler.errors import BouncefilerError, BrakePulled
 from bouncefiler.sweep import Brake, Scope
 
 if TYPE_CHECKING:
     from bouncefiler.backscatter.advice import Alert
     from bouncefiler.filing.plan import Plan
+    from bouncefiler.filing.undo import FiledMessage, PastRun, Undo
     from bouncefiler.sent import SentReport
     from bouncefiler.settings import Account, Settings
     from bouncefiler.sweep import Report
@@ -76,7 +77,8 @@ def main(ctx: click.Context, config: Path | None) -> None:
       bouncefiler clean          do it
       bouncefiler run            go on doing it, as a service
 
-    Nothing is ever deleted: messages are moved to a folder of yours, unread ones stay unread.
+    Nothing is ever deleted: messages are moved to a folder of yours, unread ones stay unread, and
+    `bouncefiler undo` puts them back.
     """  # noqa: D301 - \b is click's mark for a paragraph that is not to be reflowed
     ctx.obj = config
     logging.getLogger("bouncefiler").addHandler(logging.NullHandler())  # what `clean` has to say, it prints
@@ -86,6 +88,13 @@ def _account_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--account", "-a", "names", multiple=True, metavar="NAME", help="Only this account; can be repeated."
     )(command)
+
+
+_RUN = click.IntRange(1, 2**62)
+
+
+def _json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object a line.")(command)
 
 
 _SPANS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
@@ -104,7 +113,7 @@ def _moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
 
 def _scope_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
-        click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object a line."),
+        _json_option,
         click.option("--all-rows", is_flag=True, help="List each message, however many there are."),
         click.option("--all", "everything", is_flag=True, help="Also mail that was looked at before."),
         click.option("--folder", "-f", "folders", multiple=True, metavar="FOLDER", help="Instead of those configured."),
@@ -175,6 +184,91 @@ def clean(config: Path | None, /, *, yes: bool, **options: Any) -> None:
 
     with _stop_signals():
         _for_each(settings, wanted.names, one)
+
+
+@main.command(short_help="Put filed messages back.")
+@click.option("--run", "run_id", type=_RUN, metavar="ID", help="What this run filed (see `history`).")
+@click.option("--since", callback=_moment, metavar="WHEN", help="What was filed since 2026-03-01, or since 2h.")
+@click.option(
+    "--message", "-m", metavar="WHICH", help="One message: its number in `history --run ID`, or its Message-ID."
+)
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@_json_option
+@_account_option
+@click.pass_obj
+def undo(config: Path | None, /, *, run_id: int | None, yes: bool, as_json: bool, **options: Any) -> None:
+    """Put filed messages back where they came from: those of the last run, if you don't say which.
+
+    First shows what would be put back, and asks. Flags and dates stay as they are, and what is put back is not filed
+    again. What you have moved or deleted since is named, and left alone.
+    """
+    from bouncefiler import app  # noqa: PLC0415
+
+    choice = app.Choice(run_id, options["since"], options["message"])
+    if sum(chosen is not None for chosen in (choice.run, choice.since, choice.message)) > 1:
+        raise click.UsageError("--run, --since and --message exclude each other")
+    settings = app.load_settings(config, os.environ)
+    account = _the_one(settings, options["names"])
+    page = _Story(account, settings, as_json=as_json)
+    with _stop_signals(), _in_one_line(account), app.at_work(account, settings, os.environ, "bouncefiler undo") as desk:
+        plan = desk.plan_undo(choice)
+        if choice.explicit and not (plan.batches or plan.stays):
+            raise click.UsageError("no such message or run was filed, or it is back already; see `bouncefiler history`")
+        page.show_undo(plan)
+        if plan.batches and (yes or _agreed(as_json=as_json)):
+            page.show_undone(desk.undo(plan, _stop.is_set))
+
+
+def _the_one(settings: Settings, names: Sequence[str]) -> Account:
+    """Return the account that is meant: runs are numbered in each account for itself."""
+    from bouncefiler import app  # noqa: PLC0415
+
+    found = app.accounts(settings, names)
+    if len(found) != 1:
+        raise click.UsageError(f"say which account: --account {' or '.join(account.name for account in found)}")
+    return found[0]
+
+
+def _agreed(*, as_json: bool) -> bool:
+    if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        _complain("nothing was put back: say --yes if that is what you want")
+        sys.exit(BrakePulled.exit_code)
+    return click.confirm("Put them back?")
+
+
+@contextmanager
+def _in_one_line(account: Account) -> Iterator[None]:
+    """End the program with one line about the account's trouble."""
+    try:
+        yield
+    except BouncefilerError as exc:
+        _complain(f"{account.name}: {exc}")
+        sys.exit(exc.exit_code)
+
+
+@main.command(short_help="List what was filed, and when.")
+@click.option("--run", "run_id", type=_RUN, metavar="ID", help="List the messages of this run.")
+@click.option("--since", callback=_moment, metavar="WHEN", help="Runs since 2026-03-01, or since 30d.")
+@_json_option
+@_account_option
+@click.pass_obj
+def history(config: Path | None, /, *, run_id: int | None, as_json: bool, **options: Any) -> None:
+    """List the runs that filed something, or with --run what one of them filed. Asks no server."""
+    from bouncefiler import app  # noqa: PLC0415
+
+    settings = app.load_settings(config, os.environ)
+    if run_id is not None:
+        account = _the_one(settings, options["names"])
+        with _in_one_line(account):
+            _Story(account, settings, as_json=as_json).show_run(run_id, app.moved_in(account, settings, run_id))
+        return
+
+    def one(account: Account) -> None:
+        every = as_json or options["since"] is not None
+        found = app.past_runs(account, settings, options["since"], limit=-1 if every else render.LATEST_RUNS + 1)
+        _Story(account, settings, as_json=as_json).show_runs(found, every=every)
+
+    _for_each(settings, options["names"], one)
 
 
 @main.command(short_help="Watch all accounts, as a service.")
@@ -351,6 +445,38 @@ class _Page:
             click.echo(render.to_json(record()))
         else:
             click.echo(render.lay_out(document(), self.look), nl=False)
+
+
+class _Story:
+    """What is shown of an account's past."""
+
+    def __init__(self, account: Account, settings: Settings, *, as_json: bool) -> None:
+        from bouncefiler import app  # noqa: PLC0415
+
+        self.name, self.as_json = account.name, as_json
+        self.words = render.Words(app.rules_of(settings, account.name), app.language(settings, os.environ))
+
+    def show_runs(self, runs: Sequence[PastRun], *, every: bool) -> None:
+        self._show(lambda: render.runs(self.name, runs, every=every), render.runs_json(self.name, runs))
+
+    def show_run(self, run: int, messages: Sequence[FiledMessage]) -> None:
+        self._show(lambda: render.run(run, messages, self.words), render.run_json(self.name, messages))
+
+    def show_undo(self, undo: Undo) -> None:
+        self._show(lambda: render.undo(undo, self.words), render.undo_json(self.name, undo))
+
+    def show_undone(self, report: Report) -> None:
+        if not self.as_json:
+            click.echo()
+        self._show(lambda: render.undone(report), [render.report_json(self.name, report)])
+
+    def _show(self, document: Callable[[], render.Document], records: Iterable[render.Json]) -> None:
+        if self.as_json:
+            for record in records:
+                click.echo(render.to_json(record))
+        else:
+            look = render.Look.of(sys.stdout, os.environ)
+            click.echo(render.lay_out(document(), look), nl=False)
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ import re
 import shutil
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO, assert_never
 
 from bouncefiler.backscatter.advice import Alert, Level
 from bouncefiler.filing.plan import Disposition, File, Judged, Leave, MessageRef, Outcome, Plan
+from bouncefiler.filing.undo import FiledMessage, PastRun, Undo
 from bouncefiler.recognition.verdict import Cause, Kind, Recipient, Verdict
 from bouncefiler.sweep import Report
 
@@ -35,6 +36,9 @@ MANY = 50
 
 NEWEST = 20
 """So many of them are shown one by one, then."""
+
+LATEST_RUNS = 50
+"""More runs than this are only shown to those who ask for them."""
 
 MARKS_IN_A_ROW = 3
 """More combining marks than this on one letter are no language, but they do hide the lines above and below."""
@@ -517,6 +521,135 @@ def _nothing(overview: Overview) -> str:
     return f"{_count(overview.scanned, 'message', 'messages')} looked at, nothing to file."
 
 
+# --- history and undo ------------------------------------------------------------------------------------------------
+
+
+def runs(account: str, runs: Sequence[PastRun], *, every: bool = True, zone: tzinfo | None = None) -> Document:
+    """List runs that moved mail, the newest first; without `every` no more than LATEST_RUNS."""
+    if not runs:
+        return (Paragraph(clean_text(f"{account}: nothing was filed so far, or nothing in that time.")),)
+    columns = (
+        Column("run", right=True),
+        Column("when", 16, 16),
+        Column("command", 20, 7),
+        Column("messages", right=True),
+        Column("put back since", right=True),
+    )
+    rows = tuple(
+        (
+            str(run.id),
+            _when(run.began, zone),
+            clean_text(run.command, 20),
+            f"{run.moved:,}",
+            f"{run.undone:,}" if run.undone else "-",
+        )
+        for run in (runs if every else runs[:LATEST_RUNS])
+    )
+    table = Table(clean_text(f"{account}: what was filed"), columns, rows)
+    if len(rows) == len(runs):
+        return (table,)
+    return (table, Paragraph(f"These are the latest {LATEST_RUNS}; `--since` shows earlier ones."))
+
+
+def run(run: int, messages: Sequence[FiledMessage], words: Words, *, zone: tzinfo | None = None) -> Document:
+    """List what a run moved."""
+    if not messages:
+        return (Paragraph(f"Run {run} moved nothing; `bouncefiler history` lists those that did."),)
+    columns = (
+        Column("number", right=True),
+        Column("received", 16, 16),
+        Column("for", 40, 12),
+        Column("why", 40, 10),
+        Column("subject", 80, 10),
+        Column("went to", 40, 7),
+    )
+    rows = tuple(
+        (*_told(message, words, zone), f"{clean_text(message.to_folder, 40)}{', put back' if message.undone else ''}")
+        for message in messages
+    )
+    return (Table(f"Run {run}", columns, rows),)
+
+
+def _told(message: FiledMessage, words: Words, zone: tzinfo | None) -> tuple[str, ...]:
+    verdict = Verdict(message.kind, message.cause)
+    return (
+        str(message.id),
+        _when(message.received_at, zone),
+        clean_text(message.recipients[0], 40) if message.recipients else "-",
+        _why(verdict, words),
+        clean_text(message.subject, 80),
+    )
+
+
+def undo(undo: Undo, words: Words, *, zone: tzinfo | None = None) -> Document:
+    """Show what would be put back, and what not."""
+    return tuple(_undo(undo, words, zone))
+
+
+def _undo(undo: Undo, words: Words, zone: tzinfo | None) -> Iterator[Block]:
+    if undo.batches:
+        columns = (
+            Column("number", right=True),
+            Column("received", 16, 16),
+            Column("for", 40, 12),
+            Column("why", 40, 10),
+            Column("subject", 80, 10),
+            Column("goes back to", 40, 12),
+        )
+        rows = tuple(
+            (
+                str(move.undoes),
+                _when(move.judged.arrival.received_at, zone),
+                _who(move.judged.verdict.recipients),
+                _why(move.judged.verdict, words),
+                clean_text(move.judged.subject, 80),
+                clean_text(to, 40),
+            )
+            for move, to in undo.moves
+        )
+        yield Table(f"To be put back: {_count(len(rows), 'message', 'messages')}", columns, rows)
+    if undo.stays:
+        yield Table(
+            "Not to be put back",
+            (
+                Column("number", right=True),
+                Column("received", 16, 16),
+                Column("subject", 60, 10),
+                Column("because", 80, 20),
+            ),
+            tuple(
+                (
+                    str(stays.message.id),
+                    _when(stays.message.received_at, zone),
+                    clean_text(stays.message.subject, 60),
+                    clean_text(stays.why, 80),
+                )
+                for stays in undo.stays
+            ),
+        )
+    if not undo.batches:
+        yield Paragraph("There is nothing to put back. `bouncefiler history` lists what was filed.", Tone.GOOD)
+
+
+def undone(report: Report) -> Document:
+    """Say what came of it."""
+    return tuple(_undone(report))
+
+
+def _undone(report: Report) -> Iterator[Paragraph]:
+    verb = "is" if report.moved == 1 else "are"
+    back = _count(report.moved, "message", "messages")
+    yield Paragraph(f"{back} {verb} back, and will not be filed again.", Tone.GOOD)
+    if report.gone:
+        yield Paragraph(f"{_count(report.gone, 'message', 'messages')} had been taken away by somebody else meanwhile.")
+    if report.unsettled:
+        yield Paragraph(
+            f"For {_count(report.unsettled, 'message', 'messages')} the server did not say whether it was done; the "
+            "next run looks, and nothing is lost meanwhile.",
+            Tone.WARNING,
+        )
+
+
 # --- explain ---------------------------------------------------------------------------------------------------------
 
 
@@ -768,6 +901,55 @@ def report_json(account: str, report: Report) -> Json:
         "unsettled": report.unsettled,
         "settled": report.settled,
     }
+
+
+def runs_json(account: str, runs: Iterable[PastRun]) -> Iterator[Json]:
+    """Yield one object for each run."""
+    for run in runs:
+        yield {
+            "what": "run",
+            "account": account,
+            "run": run.id,
+            "command": run.command,
+            "began": run.began.isoformat(),
+            "moved": run.moved,
+            "undone": run.undone,
+        }
+
+
+def run_json(account: str, messages: Iterable[FiledMessage]) -> Iterator[Json]:
+    """Yield one object for each message that a run moved."""
+    for message in messages:
+        yield {"what": "moved", **_filed_json(account, message)}
+
+
+def _filed_json(account: str, message: FiledMessage) -> Json:
+    to = message.to
+    return {
+        "account": account,
+        "number": message.id,
+        "run": message.run,
+        "folder": message.ref.folder,
+        "to": message.to_folder,
+        "to_uidvalidity": to and to.uidvalidity,
+        "to_uid": to and to.uid,
+        "fingerprint": message.fingerprint,
+        "received_at": message.received_at.isoformat(),
+        "size": message.size,
+        "subject": message.subject,
+        "kind": message.kind.value,
+        "cause": message.cause and message.cause.value,
+        "recipients": list(message.recipients),
+        "undone": message.undone,
+    }
+
+
+def undo_json(account: str, undo: Undo) -> Iterator[Json]:
+    """Yield one object for each message that is to be put back, or is not."""
+    for move, to in undo.moves:
+        yield {"what": "undo", "number": move.undoes, **_judged_json(account, move.judged), "to": to}
+    for stays in undo.stays:
+        yield {"what": "stays", **_filed_json(account, stays.message), "why": stays.why}
 
 
 def alert_json(alert: Alert) -> Json:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from bouncefiler.errors import BrakePulled, FolderMissing
 from bouncefiler.filing.plan import (
@@ -32,6 +32,8 @@ from bouncefiler.filing.plan import (
 )
 from bouncefiler.recognition.identity import Fingerprint, fingerprint_of, header_block
 from bouncefiler.recognition.verdict import Verdict
+
+T = TypeVar("T")
 
 FIRST_OCTETS = 8_192
 """What is read of each suspect."""
@@ -154,6 +156,9 @@ class Ledger(Protocol):
     def filed(self, fingerprints: Collection[Fingerprint]) -> Filed:
         """Return those of `fingerprints` that were moved before, and how far their folders were numbered then."""
 
+    def settled_at(self, fingerprints: Collection[Fingerprint]) -> frozenset[MessageRef]:
+        """Return where messages with these fingerprints went, by the moves that are settled."""
+
     def watermark(self, folder: str) -> Watermark | None:
         """Return how far the folder has been read, None when it never was."""
 
@@ -223,7 +228,7 @@ def pages(reader: Reader, ledger: Ledger, task: Task) -> Iterator[Plan]:
     """
     entries = ledger.open_entries()
     if entries:
-        yield plan_loose_ends(reader, entries, task)
+        yield plan_loose_ends(reader, ledger, entries, task)
     for folder in task.scope.folders:
         yield from _folder_pages(reader, ledger, folder, task)
 
@@ -239,7 +244,7 @@ def _folder_pages(reader: Reader, ledger: Ledger, folder: str, task: Task) -> It
     span = Span(_first_uid(state, ledger.watermark(folder), scope), scope.since)
     for window in reader.scan(state, span, recogniser.suspect):
         for part in _parts(window):
-            judged = tuple(_judge(reader, state, part.suspects, recogniser))
+            judged = tuple(judge(reader, state, part.suspects, recogniser))
             filed = ledger.filed({item.arrival.fingerprint for item in judged})
             yield replace(
                 make_plan(judged, task.policy, filed=filed, uidnexts={folder: state.uidnext}),
@@ -265,7 +270,7 @@ def _parts(window: Window) -> Iterator[Window]:
     yield replace(window, suspects=rest)
 
 
-def _judge(reader: Reader, state: FolderState, uids: Sequence[int], recogniser: Recogniser) -> Iterator[Judged]:
+def judge(reader: Reader, state: FolderState, uids: Sequence[int], recogniser: Recogniser) -> Iterator[Judged]:
     """Judge these messages by their first octets; ask once more for those left open, or left out by the server."""
     decided: set[int] = set()
     for reading in reader.read(state, uids, FIRST_OCTETS):
@@ -273,10 +278,10 @@ def _judge(reader: Reader, state: FolderState, uids: Sequence[int], recogniser: 
         verdict, subject = recogniser.examine(reading.raw, cut)
         if not cut or not (verdict.incomplete or header_block(reading.raw) is None):
             decided.add(reading.uid)
-            yield Judged(_arrival(state, reading), verdict, subject)
+            yield Judged(arrival_of(state, reading), verdict, subject)
     for reading in reader.read(state, [uid for uid in uids if uid not in decided], MORE_OCTETS):
         verdict, subject = recogniser.examine(reading.raw, _cut(reading, MORE_OCTETS))
-        yield Judged(_arrival(state, reading), verdict, subject)
+        yield Judged(arrival_of(state, reading), verdict, subject)
 
 
 def _cut(reading: Reading, octets: int) -> bool:
@@ -284,7 +289,8 @@ def _cut(reading: Reading, octets: int) -> bool:
     return octets <= len(reading.raw) < reading.size
 
 
-def _arrival(state: FolderState, reading: Reading) -> Arrival:
+def arrival_of(state: FolderState, reading: Reading) -> Arrival:
+    """Return which message has been read; its header block must be whole, or longer than a fingerprint looks."""
     block = header_block(reading.raw)
     return Arrival(
         MessageRef(state.folder, state.uidvalidity, reading.uid),
@@ -295,13 +301,17 @@ def _arrival(state: FolderState, reading: Reading) -> Arrival:
     )
 
 
-def plan_loose_ends(reader: Reader, entries: Sequence[JournalEntry], task: Task) -> Plan:
-    """Look at what an interrupted run left open, and plan its end; what never happened is planned anew."""
+def plan_loose_ends(reader: Reader, ledger: Ledger, entries: Sequence[JournalEntry], task: Task) -> Plan:
+    """Look at what an interrupted run left open, and plan its end; what never happened is planned anew.
+
+    Not so what was to be put back: it stays where it is, filed.
+    """
     present: dict[MessageRef, Arrival] = {}
     judged: list[Judged] = []
     renumbered: set[str] = set()
     uidnexts: dict[str, int] = {}
-    for folder, group in _grouped(entries, lambda entry: entry.ref.folder):
+    returning = {entry.ref for entry in entries if entry.puts_back}
+    for folder, group in grouped(entries, lambda entry: entry.ref.folder):
         state = reader.state(folder)
         uids = sorted({entry.ref.uid for entry in group if state and entry.ref.uidvalidity == state.uidvalidity})
         if state is None or len(uids) < len({entry.ref.uid for entry in group}):
@@ -309,33 +319,34 @@ def plan_loose_ends(reader: Reader, entries: Sequence[JournalEntry], task: Task)
         if state is None or not uids:
             continue
         uidnexts[folder] = state.uidnext
-        for item in _judge(reader, state, uids, task.recogniser):
+        for item in judge(reader, state, uids, task.recogniser):
             present[item.arrival.ref] = item.arrival
-            judged.append(item)
-    loose_ends = LooseEnds(tuple(entries), present, frozenset(renumbered), _found(reader, entries))
+            if item.arrival.ref not in returning:
+                judged.append(item)
+    taken = ledger.settled_at({entry.fingerprint for entry in entries})
+    loose_ends = LooseEnds(tuple(entries), present, frozenset(renumbered), _found(reader, entries), taken)
     return make_plan(judged, task.policy, uidnexts=uidnexts, loose_ends=loose_ends)
 
 
 def _found(reader: Reader, entries: Sequence[JournalEntry]) -> dict[str, tuple[Arrival, ...]]:
     found: dict[str, tuple[Arrival, ...]] = {}
-    for folder, group in _grouped(entries, lambda entry: entry.to):
+    for folder, group in grouped(entries, lambda entry: entry.to):
         state = reader.state(folder)
         if state is None:
             continue
         kept = all(entry.to_uidvalidity == state.uidvalidity for entry in group)
         first_uid = min(entry.to_uidnext for entry in group) if kept else 1
         wanted = {entry.fingerprint for entry in group}
-        arrivals = (_arrival(state, reading) for reading in reader.headers(state, first_uid))
+        arrivals = (arrival_of(state, reading) for reading in reader.headers(state, first_uid))
         found[folder] = tuple(arrival for arrival in arrivals if arrival.fingerprint in wanted)
     return found
 
 
-def _grouped(
-    entries: Iterable[JournalEntry], key: Callable[[JournalEntry], str]
-) -> Iterable[tuple[str, list[JournalEntry]]]:
-    groups: dict[str, list[JournalEntry]] = defaultdict(list)
-    for entry in entries:
-        groups[key(entry)].append(entry)
+def grouped(items: Iterable[T], key: Callable[[T], str]) -> Iterable[tuple[str, list[T]]]:
+    """Group the items, in their order, by what `key` says of each."""
+    groups: dict[str, list[T]] = defaultdict(list)
+    for item in items:
+        groups[key(item)].append(item)
     return groups.items()
 
 
@@ -409,7 +420,7 @@ def clean(account: Account, journal: Journal, task: Task, watcher: Watcher) -> R
 def _afterthought(reader: Reader, journal: Journal, task: Task) -> Iterator[Plan]:
     entries = journal.open_entries()
     if entries:
-        yield plan_loose_ends(reader, entries, task)
+        yield plan_loose_ends(reader, journal, entries, task)
 
 
 @dataclass(slots=True)

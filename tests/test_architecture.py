@@ -20,7 +20,7 @@ FLOORS = [  # top to bottom; a room may import from the floors below it, and fro
     {"app"},
     {"service"},
     {"edge"},
-    {"sweep", "inquiry", "sent", "config", "render", "settings"},
+    {"sweep", "inquiry", "restore", "sent", "config", "render", "settings"},
     {"filing", "backscatter"},
     {"recognition"},
     {"errors"},
@@ -31,6 +31,7 @@ BESIDE = {  # the few imports that stay on their floor
     ("config", "settings"),
     ("render", "settings"),
     ("render", "sweep"),
+    ("restore", "sweep"),
     ("sent", "sweep"),
 }
 
@@ -63,6 +64,7 @@ OUTSIDE = {
 
 CLOSED = {  # room → what its floor would allow, and it still must not know
     "service": {"edge", "sweep", "filing", "backscatter", "recognition"},
+    "restore": OUTSIDE,
     "sweep": OUTSIDE,
     "inquiry": OUTSIDE,
     "sent": OUTSIDE,

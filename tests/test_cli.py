@@ -6,10 +6,18 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from bouncefiler.edge.store import open_store
+from bouncefiler.filing.plan import Arrival, Judged, MessageRef, Method, Move, MoveBatch
+from bouncefiler.recognition.identity import Fingerprint
+from bouncefiler.recognition.verdict import Cause, Kind, Recipient, Verdict
+from bouncefiler.sweep import FolderState, Moved
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SAMPLE = Path(__file__).parent / "mail" / "qmail"
 
 
@@ -77,7 +85,7 @@ def test_explain_lets_no_control_character_of_a_mail_through(tmp_path: Path) -> 
         }
 
 
-@pytest.mark.parametrize("command", ["preview", "clean", "run", "folders"])
+@pytest.mark.parametrize("command", ["preview", "clean", "undo", "history", "run", "folders"])
 def test_without_a_configuration_each_command_says_where_it_belongs(tmp_path: Path, command: str) -> None:
     done = bouncefiler(command, home=tmp_path)
 
@@ -103,6 +111,48 @@ def test_a_date_that_is_none_is_refused(tmp_path: Path, when: str) -> None:
 
     assert done.returncode == 2
     assert b"--since" in done.stderr
+
+
+def test_history_shows_no_control_character_of_a_mail_and_needs_no_server(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with open_store(state / "home.sqlite3", holder="test") as store:
+        store.begin_run("clean", NOON)
+        arrival = Arrival(MessageRef("INBOX", 1, 1), Fingerprint("00" * 16), NOON, 10)
+        verdict = Verdict(Kind.FAILED, Cause.UNKNOWN, (Recipient("\x1b]0;x\x07@example.org"),))
+        batch = MoveBatch(
+            "INBOX", 1, "Bounces", (Move(Judged(arrival, verdict, "\u202e\x9bhi\r\nthere"), "x", by_rule=False),)
+        )
+        store.intend(batch, FolderState("Bounces", 2, 1, 0), Method.MOVE)
+        store.settle_moved(batch, Moved(2, {1: 1}))
+    config = tmp_path / "config.toml"
+    config.write_text(f'state_dir = "{state}"\n[accounts.home]\nhost = "mail.invalid"\nuser = "ana"\n')
+
+    for arguments in (("--run", "1"), ("--run", "1", "--json")):
+        done = bouncefiler("--config", str(config), "history", *arguments, home=tmp_path)
+        text = done.stdout.decode()
+        assert "hi" in text
+        assert not {"\x1b", "\x07", "\x9b", "\u202e", "\r"} & set(text)
+        assert len(text.splitlines()) == (1 if "--json" in arguments else 3)
+    assert "clean" in bouncefiler("--config", str(config), "history", home=tmp_path).stdout.decode()
+
+
+@pytest.mark.parametrize("command", ["undo", "history"])
+def test_where_runs_are_numbered_by_account_one_has_to_be_named(tmp_path: Path, command: str) -> None:
+    config = tmp_path / "config.toml"
+    account = 'host = "mail.invalid"\nuser = "ana"\n'
+    config.write_text(f"[accounts.home]\n{account}[accounts.work]\n{account}")
+
+    done = bouncefiler("--config", str(config), command, "--run", "1", home=tmp_path)
+
+    assert done.returncode == 2
+    assert "--account home or work" in done.stderr.decode()
+
+
+def test_undo_takes_one_choice_only(tmp_path: Path) -> None:
+    done = bouncefiler("undo", "--run", "1", "--since", "1d", home=tmp_path)
+
+    assert done.returncode == 2
+    assert b"exclude" in done.stderr
 
 
 def test_help_loads_nothing_heavy() -> None:

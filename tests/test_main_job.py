@@ -14,9 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
+from bouncefiler.edge.store import open_for_reading
 from bouncefiler.recognition.verdict import Kind
 from tests import dovecot
 from tests.dovecot import Dovecot, Mail, Snapshot, Variant
@@ -151,6 +153,89 @@ def test_killed_in_the_middle_and_run_again_the_end_is_the_same(user: User, wait
     assert user.records("clean")[-1]["moved"] == 0
 
 
+def facts(snapshot: Snapshot, folder: str) -> Counter[tuple[str, str, frozenset[str]]]:
+    return identities({folder: snapshot.get(folder, ())})
+
+
+def test_undo_puts_everything_back_as_it_was_and_clean_leaves_it_there(user: User) -> None:
+    user.fill(mailbox(400, 4))
+    before = user.snapshot()
+    user.run("clean")
+
+    (run,) = user.records("history")
+    filed = user.records("history", "--run", str(run["run"]))
+    *undone, report = user.records("undo", "--yes")
+
+    assert (run["command"], run["moved"], run["undone"]) == ("clean", 100, 0)
+    assert len(filed) == 100
+    assert {record["number"] for record in filed} == {r["number"] for r in undone if r["what"] == "undo"}
+    assert (report["moved"], report["unsettled"]) == (100, 0)
+    assert facts(user.snapshot(), "INBOX") == identities(before)
+    assert user.records("clean", "--all")[-1]["moved"] == 0
+    assert [(past["command"], past["moved"], past["undone"]) for past in user.records("history")] == [
+        ("undo", 100, 0),
+        ("clean", 100, 100),
+    ]
+    assert "nothing to put back" in user.run("undo", "--yes").stdout
+
+
+def test_undo_asks_first_and_a_pipe_has_to_say_yes(user: User) -> None:
+    user.fill(mailbox(8, 4))
+    user.run("clean")
+    before = user.snapshot()
+
+    done = user.run("undo")
+
+    assert done.returncode == 75
+    assert "To be put back: 2 messages" in done.stdout
+    assert "--yes" in done.stderr
+    assert user.snapshot() == before
+    assert len(user.records("history")) == 1
+
+
+def test_undo_puts_back_one_message_or_what_was_filed_since_a_time(user: User) -> None:
+    user.fill([Mail(b"Message-ID: <number-%d@x>\n" % n + mail.raw) for n, mail in enumerate(mailbox(4, 1))])
+    user.run("clean")
+    first, *_ = user.records("history", "--run", str(user.records("history")[0]["run"]))
+
+    assert user.records("undo", "--yes", "--message", str(first["number"]))[-1]["moved"] == 1
+    assert user.records("undo", "--yes", "--message", "<number-2@x>")[-1]["moved"] == 1
+    assert user.run("undo", "--yes", "--message", "<number-2@x>").returncode == 2
+    assert user.run("undo", "--yes", "--run", "77").returncode == 2
+    assert user.run("undo", "--yes", "--since", "2999-01-01").returncode == 2
+    assert user.records("undo", "--yes", "--since", "1h")[-1]["moved"] == 2
+    assert len(user.snapshot()["INBOX"]) == 4
+
+
+@pytest.mark.parametrize(("move", "wait"), [(True, 0.0), (False, 0.0), (False, 0.05)])
+def test_an_undo_that_is_killed_loses_and_doubles_nothing_and_can_be_run_again(
+    tmp_path: Path, wait: float, move: bool
+) -> None:
+    """`kill -9` so many seconds after the run was written down."""
+    with dovecot.running(Variant(move=move)) as server:
+        user = User(server, server.new_user(), tmp_path)
+        user.configure()
+        user.fill(mailbox(700, 1))
+        before = user.snapshot()
+        assert user.run("clean").returncode == 0
+        assert len(user.snapshot()["Bounces"]) > 650
+
+        process = user.start("undo", "--yes")
+        reader = Thread(target=process.communicate)  # it prints more than a pipe holds before it begins
+        reader.start()
+        with open_for_reading(tmp_path / "state" / "home.sqlite3") as ledger:
+            _await(lambda: ledger.runs(1)[0].command == "undo", pause=0.001)
+        time.sleep(wait)
+        process.kill()
+        reader.join()
+        user.run("undo", "--yes")
+        user.run("clean")
+        user.run("undo", "--yes")
+
+        assert facts(user.snapshot(), "INBOX") == identities(before)
+        assert user.snapshot()["Bounces"] == ()
+
+
 def test_a_stop_signal_ends_after_the_messages_in_hand(user: User) -> None:
     user.fill(mailbox(4_000, 4))
     before = user.snapshot()
@@ -227,12 +312,12 @@ def test_the_service_waits_while_the_server_is_away_and_goes_on_when_it_is_back(
     assert "config.toml" in err
 
 
-def _await(condition: object, seconds: float = 30.0) -> None:
+def _await(condition: object, seconds: float = 30.0, pause: float = 0.1) -> None:
     assert callable(condition)
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.1)
+        time.sleep(pause)
 
 
 class TestTrouble:

@@ -63,6 +63,8 @@ class MemoryAccount:
     tells: bool = True
     window: int = 1_000
     effect: Callable[[str], None] = lambda _what: None
+    targets: dict[str, FolderState] = field(default_factory=dict)
+    """What `prepare` answers when it is asked again."""
 
     @classmethod
     def of(cls, inbox: Sequence[Stored]) -> MemoryAccount:
@@ -140,9 +142,12 @@ class MemoryAccount:
             if not self.can_create:
                 raise FolderMissing(f"there is no folder {folder!r} and the server does not let us make it")
             self._does(f"create {folder}", lambda: self.folders.setdefault(folder, Folder(2_000 + len(self.folders))))
-        state = self.state(folder)
-        assert state is not None  # noqa: S101 - it has just been made
-        return state
+            self.targets.pop(folder, None)
+        if folder not in self.targets or not self.native:
+            state = self.state(folder)
+            assert state is not None  # noqa: S101 - it has just been made
+            self.targets[folder] = state
+        return self.targets[folder]
 
     def move(self, batch: MoveBatch) -> Moved:
         """See sweep.Mover."""

@@ -91,6 +91,8 @@ class Move:
     judged: Judged
     because: str
     by_rule: bool
+    undoes: int | None = None
+    """The number of the earlier move that this one takes back; None when it files the message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,8 @@ class JournalEntry:
     to_uidvalidity: int
     to_uidnext: int
     method: Method
+    puts_back: bool = False
+    """Whether it takes an earlier move back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +180,8 @@ class LooseEnds:
     present: Mapping[MessageRef, Arrival] = field(default_factory=dict)
     renumbered: frozenset[str] = frozenset()
     found: Mapping[str, tuple[Arrival, ...]] = field(default_factory=dict)
+    taken: frozenset[MessageRef] = frozenset()
+    """Where settled moves went: no copy that is found there belongs to an open one, twin or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +271,7 @@ def make_plan(
     batches = tuple(
         MoveBatch(source, uidvalidity, to, chunk, uidnexts.get(source, 0))
         for (source, uidvalidity, to), group in moves.items()
-        for chunk in _chunks(sorted(group, key=lambda move: move.judged.arrival.ref.uid))
+        for chunk in in_commands(sorted(group, key=lambda move: move.judged.arrival.ref.uid))
     )
     return Plan(settlements, batches, tuple(left))
 
@@ -291,7 +297,7 @@ def _put_back(arrival: Arrival, filed: Filed) -> bool:
     )
 
 
-def _chunks(moves: list[Move]) -> Iterable[tuple[Move, ...]]:
+def in_commands(moves: list[Move]) -> Iterable[tuple[Move, ...]]:
     """Cut the moves, ascending by UID, so that each chunk's UID set fits one command."""
     start, room = 0, MAX_UID_SET_CHARS
     for index, move in enumerate(moves):
@@ -321,7 +327,7 @@ def settle(loose_ends: LooseEnds) -> tuple[Settlement, ...]:
     INTERNALDATE included, that no other entry accounts for. In every other doubt the message stays: a duplicate can be
     mended, a loss cannot.
     """
-    copies = _Copies(loose_ends.found)
+    copies = _Copies(loose_ends.found, loose_ends.taken)
     # What has left its folder has its copy first: that copy must not be taken for one of a twin that is still there.
     entries = sorted(loose_ends.entries, key=lambda entry: (_is_there(entry, loose_ends), entry.ref))
     settlements = [_settle_one(entry, loose_ends, copies) for entry in entries]
@@ -349,11 +355,12 @@ def _settle_one(entry: JournalEntry, loose_ends: LooseEnds, copies: _Copies) -> 
 class _Copies:
     """The target's messages, each to be taken by one entry only: byte-identical twins exist."""
 
-    def __init__(self, found: Mapping[str, tuple[Arrival, ...]]) -> None:
+    def __init__(self, found: Mapping[str, tuple[Arrival, ...]], taken: frozenset[MessageRef]) -> None:
         self._free: dict[tuple[str, Fingerprint, int], list[Arrival]] = defaultdict(list)
         for folder, arrivals in found.items():
             for arrival in sorted(arrivals, key=lambda a: a.ref):
-                self._free[folder, arrival.fingerprint, arrival.size].append(arrival)
+                if arrival.ref not in taken:
+                    self._free[folder, arrival.fingerprint, arrival.size].append(arrival)
 
     def take(self, entry: JournalEntry, *, exact: bool) -> MessageRef | None:
         """Take a copy of this entry's message; `exact` asks for its INTERNALDATE too, which not every server keeps."""

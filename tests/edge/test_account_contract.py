@@ -13,7 +13,7 @@ import pytest
 
 from bouncefiler.edge import imap
 from bouncefiler.edge.memory import Folder, MemoryAccount, Stored
-from bouncefiler.errors import CannotMove, FolderRenumbered
+from bouncefiler.errors import CannotMove, FolderMissing, FolderRenumbered
 from bouncefiler.filing.plan import Arrival, Judged, MessageRef, Method, Move, MoveBatch
 from bouncefiler.recognition.identity import fingerprint_of, header_block
 from bouncefiler.recognition.verdict import Kind, Verdict
@@ -370,6 +370,37 @@ def test_a_move_takes_what_it_is_told_and_nothing_else(world: World) -> None:
     assert facts(after["INBOX"]) == facts([before[2]])
     assert [held.uid for held in after["INBOX"]] == [3]
     assert sorted(facts(after["Bounces"])) == sorted(facts([before[0], before[1], before[3]]))
+
+
+def test_a_message_is_moved_back_without_preparing_its_folder(world: World) -> None:
+    """INBOX is no target of filing, but it is where filed mail goes back to; flags and time of arrival stay."""
+    world.fill("INBOX", [mail(1), mail(2, None, "\\Flagged", age=9), mail(3)])
+    before = world.snapshot()["INBOX"]
+    account = world.account()
+    there = account.move(batch_of(account, opened(account), [1, 2]))
+    assert there.uids is not None
+    home, filed = opened(account), opened(account, "Bounces")
+
+    back = account.move(replace(batch_of(account, filed, [there.uids[2]]), to="INBOX"))
+
+    assert back.uids == {there.uids[2]: home.uidnext}
+    after = world.snapshot()
+    assert facts(after["INBOX"]) == facts([before[2], before[1]])
+    assert facts(after["Bounces"]) == facts([before[0]])
+
+
+def test_a_folder_that_is_gone_is_not_made_for_what_comes_back(world: World) -> None:
+    """Only the target of filing is made when it is missing."""
+    world.fill("INBOX", [mail(1)])
+    account = world.account()
+    state = opened(account)
+    batch = replace(batch_of(account, state, [1]), to="Gone")
+
+    with pytest.raises(FolderMissing):
+        account.move(batch)
+
+    assert "Gone" not in world.snapshot()
+    assert len(world.snapshot()["INBOX"]) == 1
 
 
 def test_a_move_says_where_each_message_went(world: World) -> None:

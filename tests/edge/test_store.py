@@ -213,13 +213,21 @@ class TestFiled:
         assert running.filed([fingerprint(n) for n in (3, 4, 5)]) == {fingerprint(3): [Watermark("INBOX", 9, 19)]}
 
     def test_what_was_moved_from_several_folders_is_known_with_each(self, running: Store) -> None:
-        for source, uidvalidity, uidnext in (("INBOX", 9, 20), ("INBOX", 10, 5), ("Junk", 9, 7), ("INBOX", 9, 12)):
+        for source, uidvalidity, uidnext in (("INBOX", 9, 20), ("INBOX", 10, 5), ("Junk", 9, 7), ("INBOX", 9, 32)):
             moved = replace(batch(3), source=source, uidvalidity=uidvalidity, source_uidnext=uidnext)
             running.intend(moved, TARGET, Method.MOVE)
             running.settle_moved(moved, all_moved(moved))
 
         marks = running.filed({fingerprint(3)})[fingerprint(3)]
         assert set(marks) == {Watermark("INBOX", 9, 19), Watermark("INBOX", 10, 4), Watermark("Junk", 9, 6)}
+
+    def test_where_settled_moves_went_is_known_by_fingerprint(self, store: Store) -> None:
+        file_away(store, batch(3, 4))
+        store.begin_run("clean", NOON)
+        store.intend(batch(5), TARGET, Method.MOVE)
+
+        asked = {fingerprint(3), fingerprint(5), *map(fingerprint, range(1_000, 2_000))}
+        assert store.settled_at(asked) == {MessageRef("Bounces", 77, 503)}
 
     def test_any_number_can_be_asked_for(self, store: Store) -> None:
         file_away(store, batch(*range(1, 1_700)))
@@ -261,6 +269,67 @@ class TestRuns:
         (filed,) = running.filed_in(1)
         assert len(filed.subject) == 200
         assert [len(recipient) for recipient in filed.recipients] == [100] * 3
+
+
+class TestUndone:
+    def test_what_is_put_back_is_no_longer_offered_and_counts_no_second_time(self, store: Store) -> None:
+        run = file_away(store, batch(3, 4))
+        (first, second) = store.filed_last()
+        counted, known = list(store.history(NOON)), store.filed({fingerprint(3)})
+
+        put_back(store, first.id, 3)
+
+        assert [(filed.undone, filed.undoes) for filed in store.filed_in(run)] == [(True, None), (False, None)]
+        assert [filed.id for filed in store.filed_since(NOON)] == [second.id]
+        assert (list(store.history(NOON)), store.filed({fingerprint(3)})) == (counted, known)
+        assert [(past.id, past.command, past.moved, past.undone) for past in store.past_runs()] == [
+            (run + 1, "undo", 1, 0),
+            (run, "clean", 2, 1),
+        ]
+
+    def test_the_last_run_is_the_last_one_of_which_something_is_still_filed(self, store: Store) -> None:
+        file_away(store, batch(3))
+        file_away(store, batch(4))
+        (last,) = store.filed_last()
+        put_back(store, last.id, 4)
+        store.begin_run("run", NOON)
+
+        assert [filed.ref.uid for filed in store.filed_last()] == [3]
+
+    def test_what_was_only_intended_is_not_undone_and_says_which_way_it_was_to_go(self, store: Store) -> None:
+        file_away(store, batch(3))
+        (filed,) = store.filed_last()
+        store.begin_run("undo", NOON)
+        store.intend(way_back(filed.id, 3), FolderState("INBOX", 9, 20, 1), Method.COPY)
+
+        assert [entry.puts_back for entry in store.open_entries()] == [True]
+        assert not store.filed_as(filed.id)[0].undone
+
+    def test_a_number_that_nothing_has_gives_nothing(self, store: Store) -> None:
+        assert store.filed_as(7) == store.filed_last() == ()
+        assert store.past_runs() == ()
+
+    def test_runs_before_a_time_are_left_out(self, store: Store) -> None:
+        file_away(store, batch(3), NOON - DAY)
+        file_away(store, batch(4), NOON)
+
+        assert [past.began for past in store.past_runs(NOON - HOUR)] == [NOON]
+        assert [filed.ref.uid for filed in store.filed_since(NOON - HOUR)] == [4]
+        assert len(store.past_runs(limit=1)) == 1
+
+
+def way_back(undoes: int, uid: int) -> MoveBatch:
+    arrival = Arrival(MessageRef("Bounces", 77, 500 + uid), fingerprint(uid), NOON, size=1_000 + uid)
+    item = Judged(arrival, Verdict(Kind.FAILED, Cause.USER_UNKNOWN))
+    return MoveBatch("Bounces", 77, "INBOX", (Move(item, "undo", by_rule=False, undoes=undoes),), 600)
+
+
+def put_back(store: Store, undoes: int, uid: int) -> None:
+    back = way_back(undoes, uid)
+    store.begin_run("undo", NOON)
+    store.intend(back, FolderState("INBOX", 9, 20, 1), Method.MOVE)
+    store.settle_moved(back, Moved(9, {500 + uid: 20}))
+    store.end_run(NOON, Report(moved=1))
 
 
 class TestWatermark:
@@ -819,11 +888,16 @@ class TestReader:
 def look_at_everything(reader: StoreReader) -> bool:
     reader.open_entries()
     reader.filed({fingerprint(3)})
+    reader.settled_at({fingerprint(3)})
     reader.watermark("INBOX")
     reader.history(NOON - 9_000 * DAY)
     reader.daily(date(1980, 1, 1))
     for run in reader.runs():
         reader.filed_in(run.id)
+    reader.past_runs()
+    reader.filed_last()
+    reader.filed_since(NOON)
+    reader.filed_as(1)
     reader.incident()
     reader.last_incident()
     reader.alerts_waiting()

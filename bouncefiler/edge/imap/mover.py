@@ -70,7 +70,7 @@ class ImapAccount(ImapSentReader):
             encoded(self._names.to_server(batch.to)),
         )
         reply = self._ask(command)[0]
-        if reply.code == "TRYCREATE":
+        if reply.code == "TRYCREATE" and batch.to in self._targets:  # a folder that nobody has prepared is not made
             self._targets.pop(batch.to, None)
             self.prepare(batch.to)
             reply = self._ask(command)[0]

@@ -10,7 +10,7 @@ A `Store` is to be used by one thread at a time, not always the same one.
 from __future__ import annotations
 
 from bouncefiler.edge.store.reader import StoreReader, open_for_reading
-from bouncefiler.edge.store.rows import KEPT, DayTotal, FiledMessage, Run, WaitingAlert
+from bouncefiler.edge.store.rows import KEPT, DayTotal, Run, WaitingAlert
 from bouncefiler.edge.store.schema import MIGRATIONS
 from bouncefiler.edge.store.writer import IDLE_RUN_KEPT, Store, open_store
 
@@ -19,7 +19,6 @@ __all__ = [
     "KEPT",
     "MIGRATIONS",
     "DayTotal",
-    "FiledMessage",
     "Run",
     "Store",
     "StoreReader",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import date, datetime
 from pathlib import Path
@@ -23,10 +23,11 @@ from bouncefiler.edge.store.database import (
     pragma,
     translated,
 )
+from bouncefiler.edge.store.past import PastReader
 from bouncefiler.edge.store.rows import (
     EPOCH,
     DayTotal,
-    FiledMessage,
+    Row,
     Run,
     WaitingAlert,
     epoch,
@@ -35,15 +36,14 @@ from bouncefiler.edge.store.rows import (
     seconds_of,
     to_day_total,
     to_entry,
-    to_filed_message,
     to_fingerprint,
     to_incident,
     to_run,
     to_waiting_alert,
 )
-from bouncefiler.edge.store.schema import KINDS, MIGRATIONS, OUTCOMES, PROVENANCES, Migrations
+from bouncefiler.edge.store.schema import KINDS, MIGRATIONS, PROVENANCES, Migrations
 from bouncefiler.edge.store.sent import SentMailReader
-from bouncefiler.filing.plan import Filed, JournalEntry, Outcome, Watermark
+from bouncefiler.filing.plan import Filed, JournalEntry, MessageRef, Watermark
 from bouncefiler.recognition.identity import Fingerprint
 from bouncefiler.recognition.verdict import Kind
 
@@ -55,7 +55,7 @@ MAX_PARAMETERS = 500
 _STRETCHING = 50_000
 
 
-class StoreReader(ClueReader, SentMailReader, Base):
+class StoreReader(ClueReader, PastReader, SentMailReader, Base):
     """What is remembered of an account, to be looked at only; fulfils `sweep.Ledger`.
 
     Every method raises StoreBroken when the file can't be read.
@@ -66,26 +66,36 @@ class StoreReader(ClueReader, SentMailReader, Base):
         return self._read(
             to_entry,
             "SELECT move.id, source, uidvalidity, uid, fingerprint, size, received_at, target, batch.to_uidvalidity,"
-            " to_uidnext, method FROM move JOIN batch ON batch.id = move.batch WHERE state = 0 ORDER BY move.id",
+            " to_uidnext, method, undoes FROM move JOIN batch ON batch.id = move.batch WHERE state = 0"
+            " ORDER BY move.id",
         )
 
     def filed(self, fingerprints: Collection[Fingerprint]) -> Filed:
         """Return those of `fingerprints` that were moved, however long ago, and how far their folders were numbered."""
-        keys = [bytes.fromhex(fingerprint) for fingerprint in fingerprints]
         found: dict[Fingerprint, list[Watermark]] = defaultdict(list)
-        for start in range(0, len(keys), MAX_PARAMETERS):
-            for fingerprint, mark in self._filed(keys[start : start + MAX_PARAMETERS]):
-                found[fingerprint].append(mark)
+        for fingerprint, mark in self._of_fingerprints(
+            lambda row: (to_fingerprint(row[0]), Watermark(*row[1:])),
+            "SELECT fingerprint, name, uidvalidity, last_uid FROM filed JOIN folder ON folder.id = filed.folder WHERE",
+            fingerprints,
+        ):
+            found[fingerprint].append(mark)
         return dict(found)
 
-    def _filed(self, keys: Sequence[bytes]) -> tuple[tuple[Fingerprint, Watermark], ...]:
-        marks = ",".join("?" * len(keys))
-        return self._read(
-            lambda row: (to_fingerprint(row[0]), Watermark(*row[1:])),
-            "SELECT fingerprint, name, uidvalidity, last_uid FROM filed JOIN folder ON folder.id = filed.folder"  # noqa: S608 - marks are "?" only
-            f" WHERE fingerprint IN ({marks})",
-            keys,
+    def settled_at(self, fingerprints: Collection[Fingerprint]) -> frozenset[MessageRef]:
+        """Return where messages with these fingerprints went, by the moves that are settled."""
+        sql = (
+            "SELECT target, move.to_uidvalidity, to_uid FROM move JOIN batch ON batch.id = move.batch"
+            " WHERE to_uid IS NOT NULL AND"
         )
+        return frozenset(self._of_fingerprints(lambda row: MessageRef(*row), sql, fingerprints))
+
+    def _of_fingerprints(
+        self, decode: Callable[[Row], T], sql: str, fingerprints: Collection[Fingerprint]
+    ) -> Iterator[T]:
+        keys = [bytes.fromhex(fingerprint) for fingerprint in fingerprints]
+        for start in range(0, len(keys), MAX_PARAMETERS):
+            part = keys[start : start + MAX_PARAMETERS]
+            yield from self._read(decode, f"{sql} fingerprint IN ({','.join('?' * len(part))})", part)
 
     def watermark(self, folder: str) -> Watermark | None:
         """Return how far the folder has been read, None when it never was."""
@@ -132,16 +142,6 @@ class StoreReader(ClueReader, SentMailReader, Base):
             "SELECT id, command, began, ended, scanned, moved, stayed, gone, unsettled, settled"
             " FROM run ORDER BY id DESC LIMIT ?",
             (limit,),
-        )
-
-    def filed_in(self, run: int) -> tuple[FiledMessage, ...]:
-        """Return what this run moved, in the order of its intent."""
-        return self._read(
-            to_filed_message,
-            "SELECT source, uidvalidity, uid, target, move.to_uidvalidity, to_uid, fingerprint, received_at, kind,"
-            " cause, subject, recipients FROM batch JOIN move ON move.batch = batch.id"
-            " WHERE run = ? AND state = ? ORDER BY move.id",
-            (run, OUTCOMES.index(Outcome.MOVED)),
         )
 
     def watched_since(self) -> datetime | None:

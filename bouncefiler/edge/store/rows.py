@@ -13,6 +13,7 @@ from bouncefiler.backscatter.provenance import Provenance
 from bouncefiler.backscatter.volume import Sighting
 from bouncefiler.edge.store.schema import CAUSES, KINDS, OUTCOMES, PROVENANCES
 from bouncefiler.filing.plan import JournalEntry, Judged, MessageRef, Method, Move, Settlement
+from bouncefiler.filing.undo import FiledMessage, PastRun
 from bouncefiler.recognition.identity import Fingerprint
 from bouncefiler.recognition.verdict import Cause, Kind
 from bouncefiler.sweep import Report
@@ -55,22 +56,6 @@ class Run:
     began: datetime
     ended: datetime | None
     report: Report
-
-
-@dataclass(frozen=True, slots=True)
-class FiledMessage:
-    """A message that a run moved. `subject` and `recipients` are the mail's words: untrusted, and cut short."""
-
-    ref: MessageRef
-    to: MessageRef | None
-    """Where it is now, None when that is not known exactly."""
-    to_folder: str
-    fingerprint: Fingerprint
-    received_at: datetime
-    kind: Kind
-    cause: Cause | None
-    subject: str
-    recipients: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +107,7 @@ def to_fingerprint(stored: bytes) -> Fingerprint:
 
 
 def move_row(move: Move) -> tuple[object, ...]:
-    """Return the columns of `move`: uid, fingerprint, size, received_at, kind, cause, subject, recipients."""
+    """Return the columns of `move`: uid, fingerprint, size, received_at, kind, cause, subject, recipients, undoes."""
     arrival, verdict = move.judged.arrival, move.judged.verdict
     recipients = [storable(r.final_recipient[:MAX_RECIPIENT_CHARS]) for r in verdict.recipients[:MAX_RECIPIENTS]]
     return (
@@ -134,6 +119,7 @@ def move_row(move: Move) -> tuple[object, ...]:
         None if verdict.cause is None else CAUSES.index(verdict.cause),
         storable(move.judged.subject[:MAX_SUBJECT_CHARS]),
         json.dumps(recipients),
+        move.undoes,
     )
 
 
@@ -146,7 +132,7 @@ def settlement_row(settlement: Settlement) -> tuple[object, ...]:
 
 def to_entry(row: Row) -> JournalEntry:
     """Read an intended move."""
-    id_, source, uidvalidity, uid, fingerprint, size, received_at, to, to_uidvalidity, to_uidnext, method = row
+    id_, source, uidvalidity, uid, fingerprint, size, received_at, to, to_uidvalidity, to_uidnext, method, undoes = row
     return JournalEntry(
         id_,
         MessageRef(source, uidvalidity, uid),
@@ -157,6 +143,7 @@ def to_entry(row: Row) -> JournalEntry:
         to_uidvalidity,
         to_uidnext,
         Method(method),
+        puts_back=undoes is not None,
     )
 
 
@@ -219,20 +206,34 @@ def to_run(row: Row) -> Run:
     return Run(id_, command, moment_of(began), moment_or_none(ended), Report(*told))
 
 
+def to_past_run(row: Row) -> PastRun:
+    """Read a run that moved mail."""
+    id_, command, began, moved, undone = row
+    return PastRun(id_, command, moment_of(began), moved, undone)
+
+
 def to_filed_message(row: Row) -> FiledMessage:
     """Read what was moved."""
-    source, uidvalidity, uid, target, to_uidvalidity, to_uid, fingerprint, received_at, kind, cause, *words = row
+    id_, run, source, uidvalidity, uid, target, moved_uidvalidity, moved_uid, *rest = row
+    to_uidvalidity, to_uidnext, fingerprint, size, received_at, kind, cause, *words, undone, undoes = rest
     subject, recipients = words
     return FiledMessage(
+        id=id_,
+        run=run,
         ref=MessageRef(source, uidvalidity, uid),
-        to=None if to_uid is None else MessageRef(target, to_uidvalidity, to_uid),
+        to=None if moved_uid is None else MessageRef(target, moved_uidvalidity, moved_uid),
         to_folder=target,
+        to_uidvalidity=to_uidvalidity,
+        to_uidnext=to_uidnext,
         fingerprint=to_fingerprint(fingerprint),
+        size=size,
         received_at=moment_of(received_at),
         kind=KINDS[kind],
         cause=None if cause is None else CAUSES[cause],
         subject=subject,
         recipients=tuple(json.loads(recipients)),
+        undone=bool(undone),
+        undoes=undoes,
     )
 
 

@@ -138,5 +138,12 @@ _SECOND = (
     "ALTER TABLE outbox ADD COLUMN moot REAL",
 )
 
-MIGRATIONS: Migrations = (_FIRST, _SECOND)
+_THIRD = (
+    # The move that this one takes back. That one may be forgotten first, so it is no foreign key.
+    "ALTER TABLE move ADD COLUMN undoes INTEGER",
+    "CREATE INDEX move_undoes ON move (undoes) WHERE undoes IS NOT NULL",
+    "CREATE INDEX move_fingerprint ON move (fingerprint)",
+)
+
+MIGRATIONS: Migrations = (_FIRST, _SECOND, _THIRD)
 """Statements that make version n + 1 of the schema out of version n. What was released is never edited."""

@@ -112,11 +112,11 @@ class Store(StoreReader, ClueWriter, SentMail):
                 (self._run, *about),
             ).lastrowid
             db.executemany(
-                "INSERT INTO move (batch, uid, fingerprint, size, received_at, kind, cause, subject, recipients)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO move (batch, uid, fingerprint, size, received_at, kind, cause, subject, recipients,"
+                " undoes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 ((number, *move_row(move)) for move in batch.moves),
             )
-            note_clues(db, (move.judged for move in batch.moves))
+            note_clues(db, (move.judged for move in batch.moves if move.undoes is None))
 
     def settle_moved(self, batch: MoveBatch, moved: Moved) -> int:
         """Settle those moves of the batch that `moved` names, and count their bounces; return how many."""
@@ -298,19 +298,21 @@ def _count(db: sqlite3.Connection, sightings: Iterable[Sighting]) -> None:
 
 
 def _count_moved(db: sqlite3.Connection, ids: Iterable[int]) -> None:
-    """Remember those of these moves that were done as filed, and count the bounces among them."""
+    """Remember those of these messages that were filed, and count the bounces among them; not what was put back."""
     moved = [(id_, OUTCOMES.index(Outcome.MOVED)) for id_ in ids]
     db.executemany(
         "INSERT INTO filed (fingerprint, folder, last_uid) SELECT fingerprint, folder.id, max(source_uidnext - 1, 0)"
         " FROM move JOIN batch ON batch.id = move.batch"
-        " JOIN folder ON name = source AND folder.uidvalidity = batch.uidvalidity WHERE move.id = ? AND state = ?"
-        " ON CONFLICT (fingerprint, folder) DO UPDATE SET last_uid = max(last_uid, excluded.last_uid)",
+        " JOIN folder ON name = source AND folder.uidvalidity = batch.uidvalidity"
+        " WHERE move.id = ? AND state = ? AND undoes IS NULL"
+        # Not raised when a twin is filed later: what was put back in between has a higher UID, and must stay.
+        " ON CONFLICT (fingerprint, folder) DO NOTHING",
         moved,
     )
     db.executemany(
         "INSERT INTO sighting (fingerprint, received_at, kind, cause, provenance)"
         " SELECT fingerprint, received_at, kind, coalesce(cause, 0), 0 FROM move"
-        " WHERE id = ? AND state = ? AND kind IN (?, ?, ?, ?)"
+        " WHERE id = ? AND state = ? AND undoes IS NULL AND kind IN (?, ?, ?, ?)"
         " AND NOT EXISTS (SELECT 1 FROM folded WHERE folded.fingerprint = move.fingerprint)"
         " ON CONFLICT (fingerprint) DO NOTHING",
         ((*which, *_COUNTED) for which in moved),
