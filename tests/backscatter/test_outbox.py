@@ -24,7 +24,9 @@ def test_all_news_of_one_incident_is_known_as_such() -> None:
     """By the keys that `advice` writes."""
     wave = Incident(Diagnosis.BACKSCATTER, NOON, NOON, 40, 0.3, 40, 40, notified=NOON)
     later = replace(wave, notified=NOON + HOUR)
-    keys = [write(*told, Reader("a@example.org", "B")).key for told in ((Notice.OPENED, wave), (Notice.REMINDER, later))]
+    keys = [
+        write(*told, Reader("a@example.org", "B")).key for told in ((Notice.OPENED, wave), (Notice.REMINDER, later))
+    ]
 
     turns = take_turns([waits(1, keys[0]), waits(2, keys[1])], {}, NOON)
 
@@ -95,7 +97,7 @@ EVENTS = st.lists(
 
 
 @given(EVENTS)
-def test_every_news_arrives_or_a_newer_one_of_its_incident_does_and_none_arrives_twice(
+def test_every_news_arrives_or_a_newer_one_of_its_incident_does_and_none_arrives_twice(  # noqa: C901 - one story
     events: list[tuple[Notice | None, int, Level, int, bool]],
 ) -> None:
     """Whatever happens when, and however often the channel fails."""
