@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import string
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from enum import StrEnum
 from typing import Any
 
 from bouncefiler.backscatter import wording
+from bouncefiler.backscatter.diagnosis import Sign
+from bouncefiler.backscatter.evidence import Findings, evidence_lines
 from bouncefiler.backscatter.incident import Diagnosis, Incident, Notice
 from bouncefiler.recognition.verdict import Cause
 
@@ -23,8 +26,14 @@ RARE = 0.1
 MAX_CAUSES = 5
 """How many causes are named."""
 
+MAX_DEAD = 20
+"""How many addresses are listed."""
+
+MAX_ADDRESS = 100
+
+_ADDRESS = frozenset(string.ascii_letters + string.digits + "!#$%&*+-/=?^_.|~@'")
 _OVER = frozenset({Notice.CLOSED, Notice.SETTLED})
-_ITEM = re.compile(r"\d\. ")
+_ITEM = re.compile(r"(?:\d\.|-) ")
 
 
 class Level(StrEnum):
@@ -56,11 +65,16 @@ class Reader:
     zone: tzinfo = UTC
 
 
-def write(notice: Notice, incident: Incident, reader: Reader, causes: Sequence[tuple[Cause, int]] = ()) -> Alert:
-    """Write the alert, naming the causes if given. Portuguese for a reader of Portuguese, else English."""
+def write(notice: Notice, incident: Incident, reader: Reader, findings: Findings | None = None) -> Alert:
+    """Write the alert, with the evidence if given. Portuguese for a reader of Portuguese, else English."""
     words = wording.words(reader.language)
+    found = findings or Findings()
     facts = _facts(incident, reader, words)
-    paragraphs = (words["lead"][notice], *_causes(causes, words), *_explanation(notice, incident.diagnosis, words))
+    paragraphs = (
+        words["lead"][notice],
+        *_causes(found.causes, words),
+        *_explanation(notice, incident.diagnosis, found, words),
+    )
     body = "\n\n".join(_wrapped(paragraph.strip("\n").format_map(facts)) for paragraph in paragraphs)
     subject = words["subject"][incident.diagnosis][notice].format_map(facts)
     return Alert(_key(notice, incident), _level(notice, incident), subject, body + "\n")
@@ -69,9 +83,15 @@ def write(notice: Notice, incident: Incident, reader: Reader, causes: Sequence[t
 def _wrapped(text: str) -> str:
     """Break long lines, those of an item of a list under its text."""
     return "\n".join(
-        textwrap.fill(line, WIDTH, subsequent_indent="   " if _ITEM.match(line) else "", break_on_hyphens=False)
+        textwrap.fill(line, WIDTH, subsequent_indent=" " * _item(line), break_on_hyphens=False, break_long_words=False)
         for line in text.split("\n")
     )
+
+
+def _item(line: str) -> int:
+    """Return how far the text of an item is indented; 0 for a line that is none."""
+    found = _ITEM.match(line)
+    return found.end() if found else 0
 
 
 def _causes(causes: Sequence[tuple[Cause, int]], words: Mapping[str, Any]) -> tuple[str, ...]:
@@ -83,21 +103,72 @@ def _causes(causes: Sequence[tuple[Cause, int]], words: Mapping[str, Any]) -> tu
     return (told["line"].format(list="; ".join(items)),)
 
 
-def _explanation(notice: Notice, diagnosis: Diagnosis, words: Mapping[str, Any]) -> tuple[str, ...]:
+def _explanation(notice: Notice, diagnosis: Diagnosis, found: Findings, words: Mapping[str, Any]) -> Iterator[str]:
     advice, closing = words["advice"], words["closing"]
     if notice in _OVER:
         # That the bounces have stopped does not mean that an intruder has left.
         hacked = diagnosis is Diagnosis.COMPROMISED
-        return (advice["hacked_still"] + advice["hacked"] if hacked else closing["over"], closing["last"])
-    steps: tuple[str, ...]
+        yield advice["hacked_still"] + advice["hacked"] if hacked else closing["over"]
+        yield from _dead(found.dead, words)
+        yield closing["last"]
+        return
+    shown = diagnosis is Diagnosis.BACKSCATTER and found.shown_forged
+    yield words["meaning"]["backscatter-shown" if shown else diagnosis]
+    yield from _evidence(found, words)
+    yield from _steps(diagnosis, found, words, shown=shown)
+    yield closing["last"] + closing["more"]
+
+
+def _steps(diagnosis: Diagnosis, found: Findings, words: Mapping[str, Any], *, shown: bool) -> Iterator[str]:
+    advice = words["advice"]
     match diagnosis:
+        case Diagnosis.BACKSCATTER if shown:
+            yield advice["what_to_do"].rstrip("\n") + advice["forged"]
+            yield from _posture(found, words)
+            yield advice["look_once"]
         case Diagnosis.BACKSCATTER:
-            steps = (advice["forged"], advice["hacked_if"] + advice["hacked"], advice["mailing"])
+            yield words["meaning"]["look"]
+            yield advice["only_forged"].rstrip("\n") + advice["forged"]
+            yield from _posture(found, words)
+            yield advice["hacked_if"] + advice["hacked"]
+            yield advice["mailing"]
         case Diagnosis.COMPROMISED:
-            steps = (advice["hacked"],)
+            yield advice["now"].rstrip("\n") + advice["hacked"]
+            if Sign.BURST in found.signs:
+                yield advice["yours"]
         case Diagnosis.OWN_MAILING:
-            steps = (advice["own-mailing"],)
-    return (words["meaning"][diagnosis], *steps, closing["last"] + closing["more"])
+            yield advice["own-mailing"]
+            yield from _dead(found.dead, words)
+
+
+def _evidence(found: Findings, words: Mapping[str, Any]) -> Iterator[str]:
+    lines = evidence_lines(found, words["evidence"], lambda number: _number(number, words))
+    if lines:
+        yield "\n".join((words["evidence"]["title"], *lines))
+
+
+def _posture(found: Findings, words: Mapping[str, Any]) -> Iterator[str]:
+    if found.posture:
+        lines = (_literally(line) for line in found.posture)
+        yield "\n".join((words["advice"]["posture"].strip("\n"), *lines))
+
+
+def _dead(addresses: Sequence[str], words: Mapping[str, Any]) -> Iterator[str]:
+    if not addresses:
+        return
+    lines = [f"   {_harmless(address)}" for address in addresses[:MAX_DEAD]]
+    if len(addresses) > MAX_DEAD:
+        lines.append(f"   {words['advice']['dead_more'].format(n=_number(len(addresses) - MAX_DEAD, words))}")
+    yield "\n".join((words["advice"]["dead"].strip("\n"), *lines))
+
+
+def _harmless(address: str) -> str:
+    """Return an address out of a stranger's mail as what is only ever an address."""
+    return _literally("".join(char if char in _ADDRESS else "?" for char in address[:MAX_ADDRESS]))
+
+
+def _literally(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def _facts(incident: Incident, reader: Reader, words: Mapping[str, Any]) -> dict[str, str]:

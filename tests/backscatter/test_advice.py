@@ -13,7 +13,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bouncefiler.backscatter.advice import MAX_CAUSES, WIDTH, Level, Reader, write
+from bouncefiler.backscatter.advice import MAX_ADDRESS, MAX_CAUSES, WIDTH, Level, Reader, write
+from bouncefiler.backscatter.diagnosis import Burst, Sign, Tally
+from bouncefiler.backscatter.evidence import Findings
 from bouncefiler.backscatter.incident import Diagnosis, Incident, Notice
 from bouncefiler.recognition.verdict import Cause
 
@@ -139,7 +141,7 @@ def test_days_are_those_of_the_readers_clock() -> None:
 
 def test_causes_are_told_most_frequent_first_and_only_a_few() -> None:
     counted = [(cause, number) for number, cause in enumerate(Cause, 1_000)]
-    body = " ".join(write(Notice.OPENED, WAVE, ANA, counted).body.split())
+    body = " ".join(write(Notice.OPENED, WAVE, ANA, Findings(causes=tuple(counted))).body.split())
 
     assert body.count("(1,0") == MAX_CAUSES
     assert body.index("(1,015)") < body.index("(1,014)")
@@ -149,9 +151,103 @@ def test_causes_are_told_most_frequent_first_and_only_a_few() -> None:
 @pytest.mark.parametrize("language", ["en", "pt"])
 @pytest.mark.parametrize("cause", Cause)
 def test_every_cause_has_words(cause: Cause, language: str) -> None:
-    body = write(Notice.OPENED, WAVE, replace(ANA, language=language), [(cause, 7)]).body
+    body = write(Notice.OPENED, WAVE, replace(ANA, language=language), Findings(((cause, 7),))).body
 
     assert " (7)." in " ".join(body.split())
+
+
+SHOWN = Findings(tally=Tally(bounces=347, forged=330, with_id=312, not_in_sent=312, refused_as_forged=41))
+HACKED = replace(WAVE, diagnosis=Diagnosis.COMPROMISED)
+
+
+def told(incident: Incident, findings: Findings, notice: Notice = Notice.OPENED, language: str = "en") -> str:
+    return " ".join(write(notice, incident, replace(ANA, language=language), findings).body.split())
+
+
+class TestEvidence:
+    def test_forged_mail_is_called_that_and_shown_in_numbers(self) -> None:
+        body = told(WAVE, SHOWN)
+
+        assert "None of the 312 returned messages that can be looked up is in your Sent folder" in body
+        assert "41 times the server that refused the mail says that it did not really come from you" in body
+        assert "Nothing shows that somebody is in your account" in body
+        assert "Find out which it is" not in body
+        assert "To be quite sure" in body
+
+    @pytest.mark.parametrize(
+        "tally",
+        [
+            Tally(bounces=347, with_id=312),
+            Tally(bounces=347, forged=2, with_id=2, not_in_sent=2),
+            Tally(bounces=347, forged=330, in_sent=1, with_id=312, not_in_sent=311),
+            Tally(bounces=347, forged=100, with_id=100, not_in_sent=100),
+            Tally(bounces=347, forged=330, with_id=312, not_in_sent=312, provider_signed_unsent=1),
+        ],
+    )
+    def test_as_long_as_something_speaks_against_it_the_reader_is_asked_to_look(self, tally: Tally) -> None:
+        assert "Find out which it is" in told(WAVE, Findings(tally=tally))
+
+    def test_a_message_that_is_in_sent_is_told_beside_those_that_are_not(self) -> None:
+        body = told(WAVE, Findings(tally=Tally(bounces=9, with_id=9, in_sent=1, not_in_sent=8)))
+
+        assert "One of the returned messages is in your Sent folder; 8 are not." in body
+
+    @pytest.mark.parametrize(
+        ("findings", "said"),
+        [
+            (Findings(tally=Tally(bounces=9)), "do not show which messages they are about"),
+            (Findings(tally=Tally(bounces=9, with_id=9), looked_up=False), "Sent folder could not be read"),
+        ],
+    )
+    def test_what_could_not_be_compared_is_said(self, findings: Findings, said: str) -> None:
+        assert said in told(WAVE, findings)
+
+    @pytest.mark.parametrize("language", ["en", "pt"])
+    @pytest.mark.parametrize("sign", Sign)
+    def test_every_sign_of_an_intruder_has_words(self, sign: Sign, language: str) -> None:
+        tally = Tally(bounces=70, signed_unsent=47, provider_signed_unsent=47, blocked=1)
+        findings = Findings(tally=tally, signs=(sign,), provider="Provider 47", burst=Burst(400, 447, 447, 3.0))
+        plain, shown = told(HACKED, Findings(), language=language), told(HACKED, findings, language=language)
+
+        assert "47" in shown
+        assert "47" not in plain.replace("1,347", "").replace("1.347", "")
+
+    def test_somebody_who_has_sent_it_all_is_told_that_it_may_be_that(self) -> None:
+        tally = Tally(bounces=70, in_sent=70, with_id=70)
+
+        assert "If you sent all of this yourself" in told(HACKED, Findings(tally=tally, signs=(Sign.BURST,)))
+        assert "If you sent all of this yourself" not in told(HACKED, Findings(tally=tally, signs=(Sign.BLOCKED,)))
+
+    def test_nothing_of_it_is_said_when_it_is_over(self) -> None:
+        assert "Sent folder" not in told(replace(WAVE, closed=NOON), SHOWN, Notice.CLOSED)
+
+
+class TestOwnMailing:
+    MAILING = replace(WAVE, diagnosis=Diagnosis.OWN_MAILING, closed=NOON)
+
+    @pytest.mark.parametrize("notice", [Notice.OPENED, Notice.CLOSED])
+    def test_dead_addresses_are_listed_and_the_rest_counted(self, notice: Notice) -> None:
+        body = write(notice, self.MAILING, ANA, Findings(dead=tuple(f"r{n}@example.net" for n in range(26)))).body
+
+        assert "\n   r0@example.net\n" in body
+        assert "r20@example.net" not in body
+        assert "and 6 more. `bouncefiler export --dead` lists them all" in " ".join(body.split())
+
+    def test_an_address_out_of_a_strangers_mail_is_shown_as_plain_text(self) -> None:
+        hostile = "{address}\x1b[31m\u202e@example.net\r\nSubject: x" + "a" * 300
+        body = write(Notice.OPENED, self.MAILING, ANA, Findings(dead=(hostile,))).body
+
+        assert "{address}?[31m?" not in body
+        assert "?address??" in body
+        assert max(map(len, body.splitlines())) <= 3 + MAX_ADDRESS
+        assert not set("\x1b\u202e\r") & set(body)
+
+
+def test_the_posture_stands_beside_what_can_be_done_about_it() -> None:
+    body = write(Notice.OPENED, WAVE, ANA, replace(SHOWN, posture=("SPF: published {as} it is", "DMARC: none"))).body
+
+    assert "\nSPF: published {as} it is\nDMARC: none\n" in body
+    assert "SPF: published" not in write(Notice.OPENED, HACKED, ANA, replace(SHOWN, posture=("SPF: published",))).body
 
 
 @pytest.mark.parametrize("language", ["de_DE.UTF-8", "C", "", "POSIX"])

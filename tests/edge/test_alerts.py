@@ -12,6 +12,8 @@ from email.policy import default
 import pytest
 
 from bouncefiler.backscatter.advice import Alert, Level, Reader, write
+from bouncefiler.backscatter.diagnosis import Sign, Tally
+from bouncefiler.backscatter.evidence import Findings
 from bouncefiler.backscatter.incident import Diagnosis, Incident, Notice
 from bouncefiler.edge import alerts
 from bouncefiler.errors import CredentialError, Unreachable
@@ -228,8 +230,14 @@ WAVE = Incident(Diagnosis.BACKSCATTER, NOON, NOON, count=347, usual=0.3, total=4
 @pytest.mark.parametrize("notice", Notice)
 def test_our_own_alert_is_no_bounce(notice: Notice, language: str, user: str) -> None:
     """However much it speaks of mail that could not be delivered."""
-    causes = [(Cause.USER_UNKNOWN, 300), (Cause.MAILBOX_FULL, 47)]
-    alert = write(notice, WAVE, Reader("ana@example.org", "Mail delivery failed", language), causes)
+    findings = Findings(
+        causes=((Cause.USER_UNKNOWN, 300), (Cause.MAILBOX_FULL, 47)),
+        tally=Tally(bounces=347, forged=330, with_id=312, not_in_sent=312, refused_as_forged=41, blocked=1),
+        signs=tuple(Sign),
+        provider="Microsoft",
+        dead=("bo@example.net",),
+    )
+    alert = write(notice, WAVE, Reader("ana@example.org", "Mail delivery failed", language), findings)
     verdict, _ = classify.examine(alerts.as_message(alert, user, NOON), False, rulebook.load())  # noqa: FBT003
 
     assert verdict.kind not in {Kind.FAILED, Kind.DELAYED, Kind.IMITATION}
