@@ -123,17 +123,17 @@ def _steps(diagnosis: Diagnosis, found: Findings, words: Mapping[str, Any], *, s
     advice = words["advice"]
     match diagnosis:
         case Diagnosis.BACKSCATTER if shown:
-            yield advice["what_to_do"].rstrip("\n") + advice["forged"]
+            yield f"{advice['what_to_do']}\n{advice['forged']}"
             yield from _posture(found, words)
             yield advice["look_once"]
         case Diagnosis.BACKSCATTER:
             yield words["meaning"]["look"]
-            yield advice["only_forged"].rstrip("\n") + advice["forged"]
+            yield f"{advice['only_forged']}\n{advice['forged']}"
             yield from _posture(found, words)
             yield advice["hacked_if"] + advice["hacked"]
             yield advice["mailing"]
         case Diagnosis.COMPROMISED:
-            yield advice["now"].rstrip("\n") + advice["hacked"]
+            yield f"{advice['now']}\n{advice['hacked']}"
             if Sign.BURST in found.signs:
                 yield advice["yours"]
         case Diagnosis.OWN_MAILING:

@@ -42,6 +42,7 @@ def test_every_alert_is_whole(notice: Notice, diagnosis: Diagnosis, language: st
     alert = write(notice, replace(WAVE, diagnosis=diagnosis, closed=NOON), replace(ANA, language=language))
 
     assert not set("{}") & set(alert.subject + alert.body)
+    assert not re.search(r"[a-zé][0-9A-Z]\w", alert.body)
     assert max(map(len, alert.body.splitlines())) <= WIDTH
     assert "\n\n\n" not in alert.body
     assert alert.body.endswith(".\n")
