@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bouncefiler import config, sent
-from bouncefiler.backscatter import advice, incident, volume
+from bouncefiler.backscatter import advice, volume
 from bouncefiler.backscatter.domains import NameService, Offline
 from bouncefiler.edge import alerts, credentials, imap, systemd
-from bouncefiler.edge.store import Store, open_for_reading, open_store
+from bouncefiler.edge.store import KEPT, Store, open_for_reading, open_store
 from bouncefiler.errors import AccountError, ConfigError, LoginRefused, Throttled
 from bouncefiler.filing.plan import Plan
 from bouncefiler.filing.undo import FiledMessage, PastRun, Undo
+from bouncefiler.lookout import Lookout
 from bouncefiler.recognition import classify, lean, rulebook
 from bouncefiler.recognition.rulebook import Rulebook
 from bouncefiler.recognition.verdict import Verdict
@@ -200,6 +201,7 @@ class Desk:
     sent: SentReport | None = field(default=None, init=False)
     """What came of reading sent mail the last time; None before that, and when there was trouble."""
     sent_at: datetime | None = field(default=None, init=False)
+    _names: NameService | None = field(default=None, init=False)
 
     def sweep(self, scope: Scope, watcher: Watcher, command: str, sent_watcher: SentWatcher) -> Report:
         """Look through the account, file what is to be filed, then say what there is to say about the volume.
@@ -216,6 +218,7 @@ class Desk:
             self.store.end_run(_now(), report)
         try:
             self.index_sent(sent_watcher)
+            self.inquire(watcher.stopping)
         finally:
             self.watch()
             self.store.tidy(_now())
@@ -294,26 +297,39 @@ class Desk:
             return self.store.filed_in(choice.run)
         return self.store.filed_last() if choice.since is None else self.store.filed_since(choice.since)
 
+    def inquire(self, stopping: Callable[[], bool]) -> None:
+        """Find out, as far as that is possible now, who sent what came back. Raises as the connection, StoreBroken."""
+
+        def elsewhere(message_ids: Sequence[str]) -> frozenset[str]:
+            try:
+                with self._connected() as connection:
+                    return connection.find_in_all_mail(message_ids[: sent.MAX_ASKED])
+            except Throttled:
+                raise
+            except AccountError as exc:
+                log.warning("%s: not looked for in all mail: %s", self.account.name, " ".join(str(exc).split()))
+                return frozenset()
+
+        self._lookout().inquire(elsewhere, _now(), stopping)
+
     def watch(self) -> None:
         """Look whether there are more bounces than usual, or no longer are; put what there is to say in the outbox."""
+        self.raised = self._lookout().watch(_now())
+
+    def past_waves(self) -> tuple[volume.Wave, ...]:
+        """Return the waves of bounces that were over before anybody looked, oldest first."""
         now = _now()
-        step = incident.assess(
-            self.store.history(now - volume.HISTORY),
-            now,
-            self.account.watch,
-            self.store.incident(),
-            self.store.last_incident(),
-            incident.Background(known_since=self.store.watched_since()),
-        )
-        if step.incident is not None:
-            reader = advice.Reader(
-                self.account.server.user,
-                self.account.filing.bounce_folder,
-                self.account.language or language(self.settings, self.environ),
-            )
-            self.raised = tuple(advice.write(notice, step.incident, reader) for notice in step.notices)
-            due = [(channel, alert) for alert in self.raised for channel in self.account.alert_channels]
-            self.store.record(step.incident, due, now)
+        return volume.past_waves(self.store.history(now - KEPT), now)
+
+    def _lookout(self) -> Lookout:
+        spoken = self.account.language or language(self.settings, self.environ)
+        reader = advice.Reader(self.account.server.user, self.account.filing.bounce_folder, spoken)
+        return Lookout(self.account, self.store, self._name_service, reader, self.account.alert_channels)
+
+    def _name_service(self) -> NameService:
+        if self._names is None:
+            self._names = name_service(self.settings)
+        return self._names
 
     def deliver(self) -> None:
         """Deliver the alerts that are due. A channel that fails is tried again at a later call; nothing is raised."""
@@ -395,13 +411,15 @@ class _Shift:
     def work(self, tick: Tick) -> None:
         if self.desk is None:
             self.desk = take_desk(self.account, self.settings, self.environ, "bouncefiler run")
+        onlooker = _Onlooker(tick, Brake())
         sent_watcher = _SentOnlooker(tick, time.monotonic() + SENT_SECONDS)
         if self.desk.quiet():
             if self.desk.sent_is_due():
                 self.desk.index_sent(sent_watcher)
+            self.desk.inquire(onlooker.stopping)
             self.desk.watch()
         else:
-            report = self.desk.sweep(Scope(self.account.folders), _Onlooker(tick, Brake()), "run", sent_watcher)
+            report = self.desk.sweep(Scope(self.account.folders), onlooker, "run", sent_watcher)
             if report.moved or report.settled:
                 log.info("%s: filed %d of %d new messages", self.account.name, report.moved, report.scanned)
         self.desk.deliver()
@@ -426,6 +444,7 @@ class _Onlooker:
         self.tick.progress()
 
     def stopping(self) -> bool:
+        self.tick.progress()
         return self.tick.stopping()
 
 

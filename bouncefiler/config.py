@@ -19,6 +19,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
+from bouncefiler.backscatter.domains import domain_name
 from bouncefiler.backscatter.volume import WatchPolicy
 from bouncefiler.errors import ConfigError
 from bouncefiler.filing.plan import Disposition, File, FilingPolicy, Leave
@@ -198,6 +199,20 @@ def _target(name: str) -> str:
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
+def _address(text: str) -> str:
+    local, _, domain = _line(text).strip().rpartition("@")
+    if not local or domain_name(domain) is None:
+        raise ValueError(f'{text!r} is no address, such as "ana@example.org"')
+    return f"{local}@{domain}".lower()
+
+
+def _domain(text: str) -> str:
+    name = domain_name(_line(text))
+    if name is None:
+        raise ValueError(f'{text!r} is no domain, such as "shop.example.org"')
+    return name
+
+
 def _duration(least: float, most: float) -> Callable[[object], timedelta]:
     def validate(value: object) -> timedelta:
         seconds = _seconds(value)
@@ -344,6 +359,12 @@ class _Account(_Table):
     poll_interval: Annotated[timedelta, PlainValidator(_duration(30, 7 * 86_400))] = _ACCOUNT.poll_interval
     timeout: Annotated[timedelta, PlainValidator(_duration(1, 600))] = timedelta(seconds=_SERVER.timeout)
     alert: _Alert = Field(default=_Alert(), description="a table")
+    addresses: list[Annotated[str, AfterValidator(_address)]] = Field(
+        default=[], description='a list of addresses, such as ["ana@example.org"]'
+    )
+    also_sends: list[Annotated[str, AfterValidator(_domain)]] = Field(
+        default=[], description='a list of domains, such as ["shop.example.org"]'
+    )
     sent_folders: list[Folder] = Field(
         default=list(_ACCOUNT.sent_folders), description='a list of folders, such as ["Sent"]'
     )
@@ -401,6 +422,8 @@ def _account(name: str, table: _Account, file: _File, path: Path, environ: Mappi
         tuple(table.alert.channels),
         table.alert.language or file.language,
         tuple(table.sent_folders),
+        addresses=tuple(table.addresses),
+        also_sends=tuple(table.also_sends),
     )
 
 

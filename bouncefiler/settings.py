@@ -84,6 +84,10 @@ class Account:
     """Language of alerts, such as "en" or "pt"; None takes the locale's."""
     sent_folders: tuple[str, ...] = ()
     """Where copies of sent mail are; with none, they are found by their flags and names."""
+    addresses: tuple[str, ...] = ()
+    """Further addresses of the owner's; those that mail is sent from are learnt from sent mail as well."""
+    also_sends: tuple[str, ...] = ()
+    """Domains of other systems that send in the owner's name, as they are in Message-IDs or among the servers."""
 
 
 @dataclass(frozen=True, slots=True)

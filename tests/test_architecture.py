@@ -18,6 +18,7 @@ FLOORS = [  # top to bottom; a room may import from the floors below it, and fro
     {"__main__"},
     {"cli"},
     {"app"},
+    {"lookout"},
     {"service"},
     {"edge"},
     {"sweep", "inquiry", "restore", "sent", "config", "render", "settings"},

@@ -91,6 +91,8 @@ def test_every_key_arrives(tmp_path: Path) -> None:
         cause_folders = { mailbox-full = "INBOX/Bounces/Full" }
         kinds = ["failed", "autoreply"]
         sent_folders = ["Itens enviados"]
+        addresses = ["Ana@Example.org", "a@münchen.example"]
+        also_sends = ["Shop.example.net."]
         poll_interval = "1h"
         timeout = 20
         alert = { channels = ["log"], threshold = 25, renotify = "1d", language = "en" }
@@ -120,6 +122,8 @@ def test_every_key_arrives(tmp_path: Path) -> None:
         ("log",),
         "en",
         ("Itens enviados",),
+        addresses=("ana@example.org", "a@münchen.example"),
+        also_sends=("shop.example.net",),
     )
     assert found == Settings(tmp_path / "config.toml", {"work": account}, Path("/home/ana/state"), "pt", dns=False)
     assert found.secret_variables == {"WORK"}
@@ -226,6 +230,9 @@ def test_an_alert_speaks_the_language_of_all(tmp_path: Path) -> None:
             'folders = ["B"]\ncause_folders = { policy = "B" }',
             "accounts.home.cause_folders.policy: 'B' is among the watched folders",
         ),
+        ('addresses = ["ana"]', "accounts.home.addresses item 1: 'ana' is no address"),
+        ('addresses = ["ana@example"]', "accounts.home.addresses item 1: 'ana@example' is no address"),
+        ('also_sends = ["https://x.example"]', "accounts.home.also_sends item 1: 'https://x.example' is no domain"),
         ('kinds = ["fail"]', 'accounts.home.kinds item 1: expected "failed", "delayed"'),
         ('kinds = ["imitation"]', "accounts.home.kinds item 1: expected"),
         ('kinds = ["other"]', "accounts.home.kinds item 1: expected"),
@@ -563,6 +570,8 @@ def test_the_example_shows_the_defaults(tmp_path: Path) -> None:
         watch=WatchPolicy(threshold=25),
         language="en",
         sent_folders=("Sent",),
+        addresses=("ana@example.org",),
+        also_sends=("shop.example.org",),
     )
     assert all_on.state_dir == as_it_is.state_dir
     assert all_on.dns == as_it_is.dns

@@ -217,7 +217,7 @@ def _level(notice: Notice, incident: Incident) -> Level:
 def _key(notice: Notice, incident: Incident) -> str:
     """Name the news: the same look at the same incident, however often it is written down."""
     when = incident.closed or incident.notified or incident.opened
-    return f"{notice} {_stamp(incident.opened)} {_stamp(when)}"
+    return f"{notice} {incident.diagnosis} {_stamp(incident.opened)} {_stamp(when)}"
 
 
 def _stamp(moment: datetime) -> str:

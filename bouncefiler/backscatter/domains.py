@@ -54,9 +54,16 @@ class NameService(Protocol):
     def addresses(self, name: str) -> Answer:
         """Return the addresses, of IPv4 and of IPv6."""
 
+    def within(self, seconds: float) -> NameService:
+        """Return one that holds up a piece of work for so long at most; after that all that is new is UNKNOWN."""
+
 
 class Offline:
     """Asks nobody: for those who have switched the DNS off."""
+
+    def within(self, _seconds: float, /) -> Offline:
+        """Return itself: it never takes any time."""
+        return self
 
     def txt(self, _name: str, /) -> Answer:
         """Return UNKNOWN."""

@@ -382,6 +382,21 @@ def _results(fields: Iterable[str]) -> Iterator[tuple[str, str, str, str]]:
             yield host, method.lower(), result.lower(), domain_of(domain)
 
 
+# Who says that an account is blocked (`blocked_at` in recognition/rules/hosts.toml), and which hosts are theirs.
+_HOSTS: Mapping[str, tuple[str, ...]] = {
+    "Microsoft": ("office365.com", "outlook.com", "hotmail.com", "live.com", "msn.com"),
+    "Google": ("gmail.com", "googlemail.com", "google.com"),
+}
+
+
+def providers_of(hosts: Iterable[str]) -> frozenset[str]:
+    """Return the names of the providers that these hosts and domains are of."""
+    known = tuple(host.lower() for host in hosts)
+    return frozenset(
+        name for name, domains in _HOSTS.items() if any(within(host, domain) for host in known for domain in domains)
+    )
+
+
 # ── names ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 _TAGS = re.compile(r"^(?:prvs=[^=@]{1,20}=|btv1==|srs[01][=+-])", re.IGNORECASE)
