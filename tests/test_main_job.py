@@ -241,7 +241,9 @@ def test_a_stop_signal_ends_after_the_messages_in_hand(user: User) -> None:
     before = user.snapshot()
 
     process = user.start("clean")
-    time.sleep(0.7)
+    while process.poll() is None and not any((user.home / "state").glob("*.sqlite3")):
+        time.sleep(0.01)
+    time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
 

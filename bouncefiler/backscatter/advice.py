@@ -217,7 +217,8 @@ def _level(notice: Notice, incident: Incident) -> Level:
 def _key(notice: Notice, incident: Incident) -> str:
     """Name the news: the same look at the same incident, however often it is written down."""
     when = incident.closed or incident.notified or incident.opened
-    return f"{notice} {incident.diagnosis} {_stamp(incident.opened)} {_stamp(when)}"
+    apart = f"{incident.diagnosis}:" if incident.diagnosis is Diagnosis.OWN_MAILING else ""  # it may be open beside one
+    return f"{notice} {apart}{_stamp(incident.opened)} {_stamp(when)}"
 
 
 def _stamp(moment: datetime) -> str:
