@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from bouncefiler import config, sent
 from bouncefiler.backscatter import advice, volume
-from bouncefiler.backscatter.domains import NameService, Offline
+from bouncefiler.backscatter.domains import Limitable, Offline
 from bouncefiler.edge import alerts, credentials, imap, systemd
 from bouncefiler.edge.store import KEPT, Store, open_for_reading, open_store
 from bouncefiler.errors import AccountError, ConfigError, LoginRefused, Throttled
@@ -80,7 +80,7 @@ def language(settings: Settings | None, environ: Mapping[str, str]) -> str:
     return next((environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if environ.get(name)), "en")
 
 
-def name_service(settings: Settings | None) -> NameService:
+def name_service(settings: Settings | None) -> Limitable:
     """Return whom to ask about domains: nobody, when the configuration says so."""
     if settings and not settings.dns:
         return Offline()
@@ -201,7 +201,7 @@ class Desk:
     sent: SentReport | None = field(default=None, init=False)
     """What came of reading sent mail the last time; None before that, and when there was trouble."""
     sent_at: datetime | None = field(default=None, init=False)
-    _names: NameService | None = field(default=None, init=False)
+    _names: Limitable | None = field(default=None, init=False)
 
     def sweep(self, scope: Scope, watcher: Watcher, command: str, sent_watcher: SentWatcher) -> Report:
         """Look through the account, file what is to be filed, then say what there is to say about the volume.
@@ -326,7 +326,7 @@ class Desk:
         reader = advice.Reader(self.account.server.user, self.account.filing.bounce_folder, spoken)
         return Lookout(self.account, self.store, self._name_service, reader, self.account.alert_channels)
 
-    def _name_service(self) -> NameService:
+    def _name_service(self) -> Limitable:
         if self._names is None:
             self._names = name_service(self.settings)
         return self._names

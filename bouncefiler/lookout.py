@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from bouncefiler import inquiry
 from bouncefiler.backscatter import advice, diagnosis, incident, volume
 from bouncefiler.backscatter.diagnosis import Burst, Sign, Tally
-from bouncefiler.backscatter.domains import NameService
+from bouncefiler.backscatter.domains import Limitable, NameService
 from bouncefiler.backscatter.evidence import Findings
 from bouncefiler.backscatter.incident import Background, Diagnosis, Incident, Notice
 from bouncefiler.backscatter.proof import Proof
@@ -42,7 +42,7 @@ class Lookout:
 
     account: Account
     store: Store
-    names: Callable[[], NameService]
+    names: Callable[[], Limitable]
     """Whom to ask about domains, made when it is needed."""
     reader: advice.Reader
     """Who is told."""

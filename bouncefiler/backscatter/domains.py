@@ -54,6 +54,10 @@ class NameService(Protocol):
     def addresses(self, name: str) -> Answer:
         """Return the addresses, of IPv4 and of IPv6."""
 
+
+class Limitable(NameService, Protocol):
+    """A name service whose time can be limited."""
+
     def within(self, seconds: float) -> NameService:
         """Return one that holds up a piece of work for so long at most; after that all that is new is UNKNOWN."""
 
