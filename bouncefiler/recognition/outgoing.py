@@ -148,9 +148,9 @@ def _habits(values: Mapping[bytes, list[bytes]], id_: str) -> Iterator[Habit]:
 
 
 def _shown(values: Iterable[bytes]) -> Iterator[str]:
-    """Yield the first value as text, if it is one that can be shown."""
+    """Yield the first value as text in lower case, if it is one that can be shown."""
     for value in values:
-        text = value.decode("ascii", "replace")
-        if len(text) <= MAX_ADDRESS and text.isascii() and text.isprintable():
+        text = value.decode("utf-8", "replace").lower()
+        if len(value) <= MAX_ADDRESS and text.isprintable() and "\ufffd" not in text:
             yield text
         return

@@ -11,10 +11,11 @@ import pytest
 
 from bouncefiler.edge import imap
 from bouncefiler.edge.store import Store, open_store
-from bouncefiler.errors import FolderRenumbered
-from bouncefiler.sent import SentReport, Stretch, index
+from bouncefiler.errors import AccountError, FolderRenumbered, Throttled
+from bouncefiler.sent import MAX_ASKED, SentReport, Stretch, index
 from tests.dovecot import PASSWORD, Dovecot, Mail, Mailbox, Variant
-from tests.edge.test_imap import Line
+from tests.edge.test_imap import Line, account_on
+from tests.scripted import Answer, Part
 
 Dovecots = Callable[[Variant], Dovecot]
 
@@ -134,3 +135,200 @@ def test_numbered_anew_in_between_is_said(dovecots: Dovecots) -> None:
 
         with pytest.raises(FolderRenumbered):
             list(account.header_fields(state, Stretch(range(1, 4)), lambda fields, _at: fields))
+
+
+# ── Gmail ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+GMAIL = "IMAP4rev1 UNSELECT IDLE NAMESPACE ID XLIST CHILDREN X-GM-EXT-1 UIDPLUS ENABLE MOVE ESEARCH SPECIAL-USE"
+LISTED = (
+    '* LIST (\\HasNoChildren) "/" "INBOX"\r\n'
+    '* LIST (\\HasChildren \\Noselect) "/" "[Gmail]"\r\n'
+    '* LIST (\\All \\HasNoChildren) "/" "[Gmail]/Todos os e-mails"\r\n'
+    '* LIST (\\HasNoChildren \\Sent) "/" "[Gmail]/E-mails enviados"\r\n'
+    '* LIST (\\HasNoChildren) "/" "Enviados"\r\n'
+    "TAG OK Success"
+)
+
+
+def fetched(**messages: str) -> Callable[[str], str]:
+    """Answer with the Message-IDs of these UIDs, as far as they are asked for."""
+
+    def answer(command: str) -> str:
+        asked = command.split()[2].split(",")
+        lines = []
+        for name, field_body in messages.items():
+            if (uid := name.removeprefix("uid")) in asked:
+                block = f"Message-ID: {field_body}\r\n\r\n"
+                section = "BODY[HEADER.FIELDS (MESSAGE-ID)]"
+                lines.append(f"* {uid} FETCH (UID {uid} {section} {{{len(block)}}}\r\n{block})\r\n")
+        return "".join(lines) + "TAG OK Success"
+
+    return answer
+
+
+def gmail(answers: dict[str, Answer], capabilities: str = GMAIL) -> Part:
+    namespace = '* NAMESPACE (("" "/")) NIL NIL\r\nTAG OK Success'
+    return Part({"NAMESPACE": namespace, 'LIST "" "\\*"': LISTED, **answers}, capabilities=capabilities)
+
+
+def test_all_mail_knows_what_is_in_no_folder_of_sent_mail() -> None:
+    """One question an id, all in one turn; what is found is looked at, for the search goes by words."""
+    found = "* SEARCH 4 9\r\nTAG OK SEARCH completed (Success)"
+    part = gmail(
+        {
+            "UID SEARCH .*sent-1@": found,
+            "UID SEARCH": "* SEARCH\r\nTAG OK SEARCH completed (Success)",
+            "UID FETCH": fetched(uid4="<sent-1@mail.GMAIL.com>", uid9="<sent-1@mail.gmail.com.example>"),
+        }
+    )
+    with account_on(part) as (account, scripted):
+        known = account.find_in_all_mail(["<sent-1@mail.gmail.com>", "forged@gmail.com", "<sent-1@mail.gmail.com.x>"])
+
+    assert known == {"<sent-1@mail.gmail.com>"}
+    commands = scripted.commands()
+    assert 'EXAMINE "[Gmail]/Todos os e-mails"' in commands
+    assert [command for command in commands if "X-GM-RAW" in command] == [
+        'UID SEARCH X-GM-RAW "in:sent rfc822msgid:sent-1@mail.gmail.com"',
+        'UID SEARCH X-GM-RAW "in:sent rfc822msgid:forged@gmail.com"',
+        'UID SEARCH X-GM-RAW "in:sent rfc822msgid:sent-1@mail.gmail.com.x"',
+    ]
+    assert not [command for command in commands if command.startswith("SELECT")]
+
+
+@pytest.mark.parametrize(
+    "id_",
+    [
+        '<a" OR in:anywhere@x.example>',
+        "<a@x.example OR in:inbox>",
+        "<a@x.example} in:inbox>",
+        "<-in:sent@x.example>",
+        "<a:b@x.example>",
+        "<(a)@x.example>",
+        "<é@x.example>",
+        "<no-domain>",
+        "<" + "a" * 300 + "@x.example>",
+        "",
+    ],
+)
+def test_an_id_that_is_more_than_one_is_never_asked_for(id_: str) -> None:
+    """It comes out of untrusted mail, and Gmail's search has a language of its own."""
+    with account_on(gmail({})) as (account, scripted):
+        assert account.find_in_all_mail([id_]) == frozenset()
+
+    assert not [command for command in scripted.commands() if "SEARCH" in command]
+
+
+def test_a_folded_id_is_asked_for_in_one_piece() -> None:
+    with account_on(gmail({"UID SEARCH": "* SEARCH\r\nTAG OK done"})) as (account, scripted):
+        account.find_in_all_mail(["<a\r\n b@x.example>"])
+
+    assert 'UID SEARCH X-GM-RAW "in:sent rfc822msgid:ab@x.example"' in scripted.commands()
+
+
+def test_elsewhere_all_mail_is_not_asked() -> None:
+    with account_on(gmail({}, "IMAP4rev1 UIDPLUS MOVE")) as (account, scripted):
+        assert account.find_in_all_mail(["<a@x.example>"]) == frozenset()
+
+    assert not [command for command in scripted.commands() if "SEARCH" in command]
+
+
+def test_no_more_is_asked_at_a_time_than_is_promised() -> None:
+    with account_on(gmail({"UID SEARCH": "* SEARCH\r\nTAG OK done"})) as (account, scripted):
+        account.find_in_all_mail([f"<{number}@x.example>" for number in range(MAX_ASKED + 10)])
+
+    assert len([command for command in scripted.commands() if "SEARCH" in command]) == MAX_ASKED
+
+
+def test_a_search_that_is_refused_is_trouble_and_not_a_miss() -> None:
+    refused = "TAG NO [THROTTLED] slow down"
+    with account_on(gmail({"UID SEARCH": refused})) as (account, _), pytest.raises(Throttled):
+        account.find_in_all_mail(["<a@x.example>"])
+
+
+def test_sent_folders_are_those_marked_and_those_of_a_usual_name() -> None:
+    with account_on(gmail({})) as (account, _):
+        assert account.sent_folders() == ("[Gmail]/E-mails enviados", "Enviados")
+
+
+def test_other_peoples_sent_mail_is_not_ours() -> None:
+    part = Part(
+        {
+            "NAMESPACE": '* NAMESPACE (("" "/")) (("Other Users/" "/")) (("Shared/" "/"))\r\nTAG OK done',
+            'LIST "" "\\*"': '* LIST (\\Sent) "/" "Other Users/bob/Sent"\r\n* LIST (\\Sent) "/" "Shared/Sent"\r\n'
+            '* LIST () "/" "Sent"\r\nTAG OK done',
+        },
+        capabilities="IMAP4rev1 NAMESPACE UIDPLUS MOVE",
+    )
+    with account_on(part) as (account, _):
+        assert account.sent_folders() == ("Sent",)
+
+
+# ── servers with habits ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def sent_answer(*refused: int, order: str = "UID {uid} INTERNALDATE {date} {fields}") -> Callable[[str], str]:
+    """Answer with messages 1 to 3 as far as they are asked for; what has one of the refused among them is refused."""
+
+    def answer(command: str) -> str:
+        first, _, last = command.split()[2].partition(":")
+        asked = [uid for uid in (1, 2, 3) if int(first) <= uid <= int(last or first)]
+        if set(asked) & set(refused):
+            return "TAG NO [UNAVAILABLE] UID FETCH Server error - Please try again later"
+        lines = []
+        for uid in asked:
+            block = sent(uid).raw.partition(b"Bcc")[0].partition(b"\r\n")[2].decode() + "\r\n"
+            said = order.format(
+                uid=uid,
+                date='" 1-Mar-2026 12:00:00 +0000"',
+                fields=f"BODY[HEADER.FIELDS (X)] {{{len(block)}}}\r\n{block}",
+            )
+            lines.append(f"* {uid} FETCH ({said})\r\n")
+        return "".join(lines) + "TAG OK done"
+
+    return answer
+
+
+@pytest.mark.parametrize("order", ["UID {uid} INTERNALDATE {date} {fields}", "INTERNALDATE {date} {fields} UID {uid}"])
+def test_the_items_may_come_in_any_order(store: Store, order: str) -> None:
+    with account_on(Part({"UID FETCH": sent_answer(order=order)})) as (account, _):
+        report = index(account, store, ("Sent",), NOW, Onlooker())
+
+    assert report.new == 3
+    assert store.sent_known(ids(0, 1, 2, 3)) == ids(1, 2, 3)
+
+
+@pytest.mark.parametrize("refused", [(1,), (2,), (3,), (1, 3), (1, 2, 3)])
+def test_messages_that_the_server_refuses_are_left_out(store: Store, refused: tuple[int, ...]) -> None:
+    """Yahoo refuses some for ever: the others are read, and the folder counts as read."""
+    with account_on(Part({"UID FETCH": sent_answer(*refused)})) as (account, _):
+        report = index(account, store, ("Sent",), NOW, Onlooker())
+
+    assert (report.new, report.left) == (3 - len(refused), 0)
+    assert store.sent_known(ids(1, 2, 3)) == ids(*({1, 2, 3} - {*refused}))
+    assert store.sent_coverage().complete
+
+
+def test_messages_that_nobody_asked_for_are_not_taken(store: Store) -> None:
+    block = "Message-ID: <m9@example.org>\r\n\r\n"
+    line = f'* 9 FETCH (UID 9 INTERNALDATE " 1-Mar-2026 12:00:00 +0000" BODY[HEADER.FIELDS (X)] {{{len(block)}}}\r\n'
+    with account_on(Part({"UID FETCH": f"{line}{block})\r\nTAG OK done"})) as (account, _):
+        report = index(account, store, ("Sent",), NOW, Onlooker())
+
+    assert report.read == 0
+    assert store.sent_known(["<m9@example.org>"]) == frozenset()
+
+
+def test_a_server_that_does_not_end_is_left(store: Store) -> None:
+    """More messages in an answer than were asked for can only be made up."""
+    block = "Message-ID: <m@example.org>\r\n\r\n"
+
+    def endless(_command: str) -> str:
+        return "".join(
+            f'* {uid} FETCH (UID {uid} INTERNALDATE "x" BODY[HEADER.FIELDS (X)] {{{len(block)}}}\r\n{block})\r\n'
+            for uid in range(1, 3_000)
+        )
+
+    selected = "* 3 EXISTS\r\n* OK [UIDVALIDITY 7]\r\n* OK [UIDNEXT 900000]\r\nTAG OK [READ-ONLY] done"
+    part = Part({"EXAMINE": selected, "FETCH": "TAG OK no numbers", "UID FETCH": endless})
+    with account_on(part) as (account, _), pytest.raises(AccountError):
+        index(account, store, ("Sent",), NOW, Onlooker())

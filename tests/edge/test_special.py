@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 
 from bouncefiler.edge.imap.names import FolderInfo
-from bouncefiler.edge.imap.special import special_folders
+from bouncefiler.edge.imap.special import all_special_folders, special_folders
 
 
 def listing(*names: str, **flagged: str) -> list[FolderInfo]:
@@ -63,3 +63,11 @@ def test_a_use_without_names_is_known_by_its_flag_alone() -> None:
 
     assert special_folders(folders, "\\All") == ("Todos",)
     assert special_folders(folders, "\\Flagged") == ()
+
+
+def test_for_reading_a_usual_name_counts_beside_a_flag() -> None:
+    """Outlook keeps a folder of its own beside the one that the server has marked."""
+
+    folders = listing("Sent Items", "Work", Sent="\\Sent", Enviados="\\Trash")
+
+    assert all_special_folders(folders, "\\Sent") == ("Sent", "Sent Items")
