@@ -232,24 +232,37 @@ class Desk:
         now = _now()
         if self.sent is None and self.sent_at and now < self.sent_at + SENT_AGAIN:
             return
-        before, self.sent, self.sent_at = self.sent_at, None, now
-        configured = self.account.sent_folders
+        before, self.sent, self.sent_at = self.sent, None, now
         try:
             with self._connected() as connection:
-                self.sent = sent.index(connection, self.store, configured, now, watcher)
+                report = sent.index(connection, self.store, self.account.sent_folders, now, watcher)
+                if report.trouble:
+                    connection.noop()  # a broken connection must not be left to whoever comes next
         except Throttled:
             raise
         except AccountError as exc:
-            log.warning("%s: sent mail was not read: %s", self.account.name, " ".join(str(exc).split()))
-            return
-        missing = [name for name in configured if name not in self.sent.folders]
-        if before is None and (missing or not self.sent.folders):
+            self._say_unread(str(exc))
+        else:
+            self.sent = report
+            self._say_of_sent(report, before)
+
+    def _say_of_sent(self, report: SentReport, before: SentReport | None) -> None:
+        """Say what keeps sent mail from being known; what was said the last time is not said again."""
+        for trouble in report.trouble:
+            if before is None or trouble not in before.trouble:
+                self._say_unread(trouble)
+        configured = self.account.sent_folders
+        missing = " and no folder ".join(repr(name) for name in configured if name not in report.folders)
+        if before is None and not report.trouble and (missing or not report.folders):
             log.info(
                 "%s: there is no folder %s, so nothing is known of what is sent; `sent_folders` in the configuration "
                 "names it, `bouncefiler folders` lists those that there are",
                 self.account.name,
-                " and no folder ".join(map(repr, missing)) or "of sent mail",
+                missing or "of sent mail",
             )
+
+    def _say_unread(self, why: str) -> None:
+        log.warning("%s: sent mail was not read: %s", self.account.name, " ".join(why.split()))
 
     def sent_is_due(self) -> bool:
         """Whether there is sent mail left to read, or it is long ago that it was looked at."""

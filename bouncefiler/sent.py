@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
+from bouncefiler.errors import AccountError, Unreachable
 from bouncefiler.recognition import outgoing
 from bouncefiler.recognition.outgoing import Outgoing
 from bouncefiler.sweep import FolderState
@@ -139,6 +140,8 @@ class SentReport:
     """Those of them that were not known."""
     left: int = 0
     """About how many are still to be read."""
+    trouble: tuple[str, ...] = ()
+    """What the server says of folders that it does not let be read; the others were read."""
 
 
 class SentWatcher(Protocol):
@@ -156,7 +159,8 @@ def index(
 ) -> SentReport:
     """Read what has been sent since the last time, then older mail that was not read yet, until told to stop.
 
-    `configured` names the folders of sent mail; with none, the reader finds them.
+    `configured` names the folders of sent mail; with none, the reader finds them. One that the server does not let be
+    read keeps nobody from the others, and is a gap in what is known.
     Raises AccountError, StoreBroken; whatever it raises, the next call goes on where this one stopped.
     """
     job = _Job(reader, ledger, now, configured or reader.sent_folders())
@@ -172,21 +176,44 @@ class _Job:
 
     def __init__(self, reader: SentReader, ledger: SentLedger, now: datetime, names: Sequence[str]) -> None:
         self._reader, self._ledger, self._now = reader, ledger, now
-        self._states = {name: state for name in names if (state := reader.look_at(name))}
+        self._trouble: dict[str, str] = {}
+        self._states = {name: state for name in names if (state := self._look_at(name))}
         kept = {mark.folder: mark for mark in ledger.sent_marks()}
         self._marks = {name: _mark(state, kept.get(name)) for name, state in self._states.items()}
-        if gone := kept.keys() - self._states.keys():
+        for name in self._trouble.keys() - kept.keys():
+            ledger.keep_sent(SentMark(name, uidvalidity=0, low=2, high=1), (), now)  # nothing of it is known
+        if gone := kept.keys() - self._states.keys() - self._trouble.keys():
             ledger.forget_marks(gone)
-        self.report = SentReport(tuple(self._states), left=self._left())
+        self.report = self._told(SentReport(tuple(self._states)))
 
     def steps(self) -> Iterator[SentReport]:
         """Yield the report after each part that was read and written down."""
         for name in self._states:
-            yield from self._catch_up(name)
+            yield from self._as_far_as_it_goes(name, self._catch_up(name))
         for name in self._states:
-            yield from self._go_back(name, RECENT)
+            yield from self._as_far_as_it_goes(name, self._go_back(name, RECENT))
         for name in self._states:
-            yield from self._go_back(name)
+            yield from self._as_far_as_it_goes(name, self._go_back(name))
+
+    def _look_at(self, name: str) -> FolderState | None:
+        try:
+            return self._reader.look_at(name)
+        except Unreachable:
+            raise
+        except AccountError as exc:
+            self._trouble[name] = str(exc)
+            return None
+
+    def _as_far_as_it_goes(self, name: str, steps: Iterator[SentReport]) -> Iterator[SentReport]:
+        if name in self._trouble:
+            return
+        try:
+            yield from steps
+        except Unreachable:
+            raise
+        except AccountError as exc:
+            self._trouble[name] = str(exc)
+            self.report = self._told(self.report)
 
     def _catch_up(self, name: str) -> Iterator[SentReport]:
         state = self._states[name]
@@ -214,11 +241,14 @@ class _Job:
         new = self._ledger.keep_sent(mark, mails, self._now)
         self._marks[mark.folder] = mark
         done = self.report
-        self.report = replace(done, read=done.read + len(mails), new=done.new + new, left=self._left())
+        self.report = self._told(replace(done, read=done.read + len(mails), new=done.new + new))
         return self.report
 
-    def _left(self) -> int:
-        return sum(_unread(state, self._marks[name]) for name, state in self._states.items())
+    def _told(self, report: SentReport) -> SentReport:
+        left = sum(
+            _unread(state, self._marks[name]) for name, state in self._states.items() if name not in self._trouble
+        )
+        return replace(report, left=left, trouble=tuple(self._trouble.values()))
 
 
 def _mark(state: FolderState, kept: SentMark | None) -> SentMark:

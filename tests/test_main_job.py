@@ -268,6 +268,24 @@ def test_a_second_bouncefiler_says_who_is_at_work_and_does_nothing(user: User) -
     assert process.returncode == 0
 
 
+def test_clean_knows_afterwards_what_was_sent(user: User) -> None:
+    """Read in the same run, without a word on standard output, and without a change to the account."""
+    user.fill(mailbox(8, 4))
+    copies = [Mail(f"Message-ID: <s{n}@x.example>\r\nTo: a@x.example\r\n\r\n".encode(), NOON) for n in range(30)]
+    user.server.mailbox(user.name).store(copies, "Sent")
+    before = user.snapshot()["Sent"]
+    done = user.run("clean")
+
+    assert done.returncode == 0, done.stderr
+    assert "sent" not in done.stdout
+    assert user.snapshot()["Sent"] == before
+    with open_for_reading(user.home / "state" / "home.sqlite3") as store:
+        assert store.sent_known(["<s0@x.example>", "<s29@x.example>", "<s30@x.example>"]) == {
+            "<s0@x.example>",
+            "<s29@x.example>",
+        }
+
+
 def test_the_service_files_what_arrives_and_ends_on_request(user: User) -> None:
     user.configure(poll_interval="30s")
     user.fill(mailbox(8, 4))

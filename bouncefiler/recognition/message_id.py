@@ -1,4 +1,7 @@
-"""Message-IDs (RFC 5322, 3.6.4): when two are the same, and what kind one is of."""
+"""Message-IDs (RFC 5322, 3.6.4): when two are the same, and what kind one is of.
+
+`normal` takes a field's value as it is; the others take what that returns.
+"""
 
 from __future__ import annotations
 
@@ -26,25 +29,24 @@ def normal(text: str) -> str:
     return left + at + right.lower()
 
 
-def key_of(text: str) -> bytes | None:
+def key_of(plain: str) -> bytes | None:
     """Return what a Message-ID is remembered by, eight octets of its SHA-256; None when there is none."""
-    plain = normal(text)
     return hashlib.sha256(plain.encode("utf-8", "surrogatepass")).digest()[:8] if plain else None
 
 
-def domain_of(text: str) -> str:
-    """Return the right side, in lower case; empty when there is none."""
-    left, _, right = normal(text).rpartition("@")
+def domain_of(plain: str) -> str:
+    """Return the right side; empty when there is none."""
+    left, _, right = plain.rpartition("@")
     return right if left else ""
 
 
-def shape_of(text: str) -> str:
+def shape_of(plain: str) -> str:
     """Return what the left side looks like: each run of letters as "a", of digits as "9", of both as "x".
 
     Four hex digits or more are an "h", even if they happen to be all letters or all digits: the groups of a UUID are
     to look the same each time.
     """
-    left, _, right = normal(text).rpartition("@")
+    left, _, right = plain.rpartition("@")
     return _RUN.sub(_class_of, left or right)[:MAX_SHAPE]
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 
 from bouncefiler.recognition import message_id
 
@@ -19,6 +20,8 @@ MAX_CONTACTS = 500
 
 MAX_ADDRESS = 254
 """RFC 5321, 4.5.3.1.3, without its <>."""
+
+MAX_SIGNATURES = 2
 
 _DAY = 86_400
 
@@ -46,14 +49,14 @@ class Outgoing:
 def read(fields: bytes, stored_at: datetime | None) -> Outgoing:
     """Read these header fields of a message that was put into its folder at `stored_at`."""
     values = _values(fields)
-    addresses = set(_addresses(values, (b"to", b"cc", b"bcc")))
-    id_ = _text(b"".join(values.get(b"message-id", ())))
+    addresses = dict.fromkeys(_addresses(values, (b"to", b"cc", b"bcc")))
+    id_ = message_id.normal(_text(b"".join(values.get(b"message-id", ()))))
     return Outgoing(
         message_id.key_of(id_) or _makeshift_key(fields, stored_at),
         _sent_at(b"".join(values.get(b"date", ())), stored_at),
         len(addresses),
         b"list-id" in values or b"list-unsubscribe" in values or _is_bulk(values.get(b"precedence", ())),
-        tuple(map(contact_key, sorted(addresses)[:MAX_CONTACTS])),
+        tuple(map(contact_key, islice(addresses, MAX_CONTACTS))),
         tuple(_habits(values, id_)),
     )
 
@@ -134,23 +137,19 @@ def _seconds(date: bytes) -> int | None:
 
 
 def _habits(values: Mapping[bytes, list[bytes]], id_: str) -> Iterator[Habit]:
-    yield from (("from", address) for address in _shown(_addresses(values, (b"from",))))
-    if domain := message_id.domain_of(id_):
-        yield from (("id-domain", name) for name in _shown((domain.encode("utf-8", "replace"),)))
-        yield from (("id-shape", shape) for shape in _shown((message_id.shape_of(id_).encode("utf-8", "replace"),)))
-    for signature in values.get(b"dkim-signature", ())[:2]:
-        tags = dict(tag.split(b"=", 1) for tag in signature[:2_000].split(b";") if b"=" in tag)
-        named = {name.strip(): b"".join(value.split()) for name, value in tags.items()}
-        if named.get(b"s") and named.get(b"d"):
-            # As it is asked for in the DNS (RFC 6376, 3.6.2.1).
-            name = b"%b._domainkey.%b" % (named[b"s"].lower(), named[b"d"].lower())
-            yield from (("selector", text) for text in _shown((name,)))
+    sender = next(_addresses(values, (b"from",)), b"").decode("utf-8", "replace").lower()
+    found = [("from", sender), ("id-domain", message_id.domain_of(id_))]
+    if id_:
+        found.append(("id-shape", message_id.shape_of(id_)))
+    found.extend(("selector", _key_name(signature)) for signature in values.get(b"dkim-signature", ())[:MAX_SIGNATURES])
+    for what, value in found:
+        if value and len(value) <= MAX_ADDRESS and value.isprintable() and "\ufffd" not in value:
+            yield what, value
 
 
-def _shown(values: Iterable[bytes]) -> Iterator[str]:
-    """Yield the first value as text in lower case, if it is one that can be shown."""
-    for value in values:
-        text = value.decode("utf-8", "replace").lower()
-        if len(value) <= MAX_ADDRESS and text.isprintable() and "\ufffd" not in text:
-            yield text
-        return
+def _key_name(signature: bytes) -> str:
+    """Return the name of a signature's key in the DNS (RFC 6376, 3.6.2.1); empty when it names none."""
+    tags = dict(tag.split(b"=", 1) for tag in signature[:2_000].split(b";") if b"=" in tag)
+    named = {name.strip(): b"".join(value.split()).decode("utf-8", "replace").lower() for name, value in tags.items()}
+    selector, domain = named.get(b"s"), named.get(b"d")
+    return f"{selector}._domainkey.{domain}" if selector and domain else ""

@@ -11,7 +11,7 @@ import pytest
 
 from bouncefiler.edge import imap
 from bouncefiler.edge.store import Store, open_store
-from bouncefiler.errors import AccountError, FolderRenumbered, Throttled
+from bouncefiler.errors import FolderRenumbered, Throttled, Unreachable
 from bouncefiler.sent import MAX_ASKED, SentReport, Stretch, index
 from tests.dovecot import PASSWORD, Dovecot, Mail, Mailbox, Variant
 from tests.edge.test_imap import Line, account_on
@@ -72,55 +72,55 @@ def someone(dovecot: Dovecot, number: int, folder: str = "Sent") -> Mailbox:
     ],
     ids=["special-use", "by-name", "below-inbox"],
 )
-def test_two_thousand_messages_and_then_the_new_ones(
+def test_three_thousand_messages_and_then_the_new_ones(
     dovecots: Dovecots, store: Store, variant: Variant, folder: str
 ) -> None:
     """Read once, in few turns; then what came since, and nothing is changed by it: not a flag, not \\Recent."""
-    mailbox = someone(dovecots(variant), 2_000, folder)
+    mailbox = someone(dovecots(variant), 3_000, folder)
     before = mailbox.snapshot()
     line = Line()
     with imap.open_account(mailbox.dovecot.server(mailbox.user), PASSWORD, line) as account:
         report = index(account, store, (), NOW, Onlooker())
         turns = line.now.turns
-        mailbox.deliver(sent(2_000), folder)
+        mailbox.deliver(sent(3_000), folder)
         again = index(account, store, (), NOW, Onlooker())
         commands = line.now.commands()
 
-    assert (report.read, report.new, report.left) == (2_000, 2_000, 0)
+    assert (report.read, report.new, report.left) == (3_000, 3_000, 0)
     assert (again.read, again.new, again.left) == (1, 1, 0)
-    assert store.sent_known(ids(*range(2_002))) == ids(*range(2_001))
-    assert store.sent_burst(START, NOW).recipients == 2_001 * 2 + sum(1 for n in range(2_001) if n >= 1_000)
+    assert store.sent_known(ids(*range(3_002))) == ids(*range(3_001))
+    assert store.sent_burst(START, NOW).recipients == 3_001 * 2 + 1_001
     assert turns < 20
     assert not [command for command in commands if command.startswith(("SELECT", "UID STORE", "STORE"))]
     after = mailbox.snapshot()
-    mailbox.expunge(folder, "2001")
+    mailbox.expunge(folder, "3001")
     assert {**after, folder: after[folder][:-1]} == before
 
 
 @pytest.mark.dovecot
 def test_stopped_at_once_it_goes_on_with_other_work_and_resumes(dovecots: Dovecots, store: Store) -> None:
     """What was on its way when it stopped is not taken for anything else."""
-    mailbox = someone(dovecots(Variant()), 1_700)
+    mailbox = someone(dovecots(Variant()), 3_200)
     with imap.open_account(mailbox.dovecot.server(mailbox.user), PASSWORD) as account:
         reports = []
         for _ in range(4):
             reports.append(index(account, store, (), NOW, Onlooker(stop=True)))
             assert account.state("INBOX") is not None
 
-    assert [report.read for report in reports] == [200, 500, 500, 500]
-    assert [report.left for report in reports] == [1_500, 1_000, 500, 0]
-    assert store.sent_known(ids(*range(1_700))) == ids(*range(1_700))
+    assert [report.read for report in reports] == [200, 1_000, 1_000, 1_000]
+    assert [report.left for report in reports] == [3_000, 2_000, 1_000, 0]
+    assert store.sent_known(ids(*range(3_200))) == ids(*range(3_200))
 
 
 @pytest.mark.dovecot
 def test_a_folder_with_gaps_is_read_whole(dovecots: Dovecots, store: Store) -> None:
-    mailbox = someone(dovecots(Variant()), 900)
-    mailbox.expunge("Sent", "1:700,702:899")
+    mailbox = someone(dovecots(Variant()), 2_900)
+    mailbox.expunge("Sent", "1:700,702:2899")
     with imap.open_account(mailbox.dovecot.server(mailbox.user), PASSWORD) as account:
         report = index(account, store, (), NOW, Onlooker())
 
     assert (report.read, report.left) == (2, 0)
-    assert store.sent_known(ids(*range(900))) == ids(700, 899)
+    assert store.sent_known(ids(*range(2_900))) == ids(700, 2_899)
     assert store.sent_coverage().complete
 
 
@@ -325,10 +325,14 @@ def test_a_server_that_does_not_end_is_left(store: Store) -> None:
     def endless(_command: str) -> str:
         return "".join(
             f'* {uid} FETCH (UID {uid} INTERNALDATE "x" BODY[HEADER.FIELDS (X)] {{{len(block)}}}\r\n{block})\r\n'
-            for uid in range(1, 3_000)
+            for uid in range(1, 5_000)
         )
 
     selected = "* 3 EXISTS\r\n* OK [UIDVALIDITY 7]\r\n* OK [UIDNEXT 900000]\r\nTAG OK [READ-ONLY] done"
     part = Part({"EXAMINE": selected, "FETCH": "TAG OK no numbers", "UID FETCH": endless})
-    with account_on(part) as (account, _), pytest.raises(AccountError):
-        index(account, store, ("Sent",), NOW, Onlooker())
+    with account_on(part) as (account, _):
+        report = index(account, store, ("Sent",), NOW, Onlooker())
+
+        assert "more messages than there are" in report.trouble[0]
+        with pytest.raises(Unreachable):
+            account.noop()

@@ -39,11 +39,11 @@ def test_one_id_however_it_is_written(text: str) -> None:
 @pytest.mark.parametrize("text", ["<ab.1@example.org>", "<Ab.1@example.com>", "<Ab.1>", ""])
 def test_another_id(text: str) -> None:
     """The left side is compared as it is: RFC 5322 leaves its meaning to the host that made it."""
-    assert message_id.key_of(text) != message_id.key_of("<Ab.1@example.org>")
+    assert message_id.key_of(message_id.normal(text)) != message_id.key_of("Ab.1@example.org")
 
 
 def test_no_id_has_no_key() -> None:
-    assert [message_id.key_of(text) for text in ("", "<>", " \t", "< >")] == [None] * 4
+    assert [message_id.key_of(message_id.normal(text)) for text in ("", "<>", " \t", "< >")] == [None] * 4
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_no_id_has_no_key() -> None:
     ],
 )
 def test_shapes(text: str, shape: str) -> None:
-    assert message_id.shape_of(text) == shape
+    assert message_id.shape_of(message_id.normal(text)) == shape
 
 
 # ── header fields ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -74,7 +74,7 @@ def test_shapes(text: str, shape: str) -> None:
         ("To: A\r\n <a@x.example>,\r\n\tb@x.example", ["a@x.example", "b@x.example"]),
         ("To: undisclosed-recipients:;", []),
         ("To: friends: a@x.example, b@x.example;", ["a@x.example", "b@x.example"]),
-        ("Cc: a@x.example\r\nBCC: b@x.example\r\nTO: c@x.example", ["a@x.example", "b@x.example", "c@x.example"]),
+        ("Cc: a@x.example\r\nBCC: b@x.example\r\nTO: c@x.example", ["c@x.example", "a@x.example", "b@x.example"]),
         ("To: a@, @b, @, <>, " + "x" * MAX_ADDRESS + "@y", []),
         ("Reply-To: a@x.example", []),
     ],

@@ -18,7 +18,7 @@ from bouncefiler.recognition import message_id
 from bouncefiler.sent import MAX_ASKED, Stretch
 from bouncefiler.sweep import FolderState
 
-SENT_WINDOW = 500
+SENT_WINDOW = 1_000
 """Messages in one command, and in one transaction of who keeps what they say."""
 
 _AT_HAND = b"BODY.PEEK[HEADER.FIELDS (MESSAGE-ID DATE FROM TO CC)]"

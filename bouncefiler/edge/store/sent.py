@@ -29,7 +29,7 @@ class SentMailReader(Base):
 
     def sent_known(self, message_ids: Collection[str]) -> frozenset[str]:
         """Return those of these Message-IDs (with <> or without) that were sent within KEPT."""
-        asked = {id_: key for id_ in message_ids if (key := message_id.key_of(id_))}
+        asked = {id_: key for id_ in message_ids if (key := message_id.key_of(message_id.normal(id_)))}
         with self._reading() as db:
             known = set(_known(db, asked.values()))
         return frozenset(id_ for id_, key in asked.items() if key in known)

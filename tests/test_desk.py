@@ -1,0 +1,149 @@
+"""Reading sent mail comes after filing and is never in its way."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bouncefiler import app
+from bouncefiler.errors import Throttled
+from bouncefiler.filing.plan import Plan
+from bouncefiler.sent import SentReport
+from bouncefiler.settings import Account, EnvironmentVariable, Settings
+from bouncefiler.sweep import Report, Scope
+from tests.scripted import Answer, Part, Scripted, playing
+
+LISTED = '* LIST () "/" "INBOX"\r\n* LIST (\\Sent) "/" "Sent"\r\nTAG OK done'
+
+
+@dataclass(frozen=True, slots=True)
+class Onlooker:
+    def check(self, plan: Plan) -> None:
+        pass
+
+    def done(self, plan: Plan, report: Report) -> None:
+        pass
+
+    def sent_read(self, report: SentReport) -> None:
+        pass
+
+    def stopping(self) -> bool:
+        return False
+
+
+@contextmanager
+def desk_at(
+    answers: Mapping[str, Answer], state: Path, sent_folders: tuple[str, ...] = ()
+) -> Iterator[tuple[app.Desk, Scripted]]:
+    """The desk of an account on a server that plays a part, with an INBOX in which nothing is found."""
+    part = Part({'LIST "" "\\*"': LISTED, **answers, "UID FETCH": "TAG OK done"})
+    with playing(part) as scripted:
+        account = Account("home", scripted.server(), EnvironmentVariable("SECRET"), sent_folders=sent_folders)
+        settings = Settings(state / "config.toml", {"home": account}, state)
+        with app.at_work(account, settings, {"SECRET": "secret"}, "tests") as desk:
+            yield desk, scripted
+
+
+def sweep(desk: app.Desk) -> Report:
+    watcher = Onlooker()
+    return desk.sweep(Scope(("INBOX",)), watcher, "tests", watcher)
+
+
+def looked_at(scripted: Scripted) -> list[str]:
+    return [command for command in scripted.commands() if command.startswith("EXAMINE")]
+
+
+def test_sent_mail_is_read_after_the_sweep_has_ended(tmp_path: Path) -> None:
+    with desk_at({}, tmp_path) as (desk, scripted):
+        sweep(desk)
+
+        commands = scripted.commands()
+        assert commands.index('SELECT "INBOX"') < commands.index('EXAMINE "Sent"')
+        assert desk.sent == SentReport(("Sent",))
+        assert not desk.sent_is_due()
+        assert desk.store.sent_coverage().complete
+
+
+def said_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "bouncefiler"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "TAG NO [SERVERBUG] internal error",
+        "TAG NO not\tto\x1b[2J you",
+        None,
+        "* OK [UIDVALIDITY 0]\r\nTAG OK done",
+        "what?",
+    ],
+    ids=["no", "hostile", "hang-up", "no-uidvalidity", "garbled"],
+)
+def test_trouble_with_sent_mail_is_one_line_and_keeps_nothing_from_being_done(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, answer: Answer
+) -> None:
+    """Filing goes on, in the next sweep too; and the line is not said again and again."""
+    with desk_at({"EXAMINE": answer}, tmp_path) as (desk, _), caplog.at_level(logging.INFO):
+        assert sweep(desk) == Report()
+        assert sweep(desk) == Report()
+
+        (said,) = said_in(caplog)
+        assert said.startswith("home: sent mail was not read: ")
+        assert said.isprintable()
+        assert len(desk.store.runs()) == 2
+
+
+def test_a_connection_that_breaks_over_sent_mail_is_not_broken_again_at_once(tmp_path: Path) -> None:
+    with desk_at({"EXAMINE": None}, tmp_path) as (desk, scripted):
+        sweep(desk)
+        sweep(desk)
+
+        assert len(looked_at(scripted)) == 1
+        assert desk.sent is None
+
+
+def test_one_folder_that_cannot_be_read_keeps_nobody_from_the_others(tmp_path: Path) -> None:
+    """But then it cannot be said of any message that it was not sent."""
+    answers = {'EXAMINE "Closed"': "TAG NO [NOPERM] not yours"}
+    with desk_at(answers, tmp_path, ("Closed", "Sent")) as (desk, _):
+        sweep(desk)
+
+        assert desk.sent is not None
+        assert desk.sent.folders == ("Sent",)
+        assert "not yours" in desk.sent.trouble[0]
+        coverage = desk.store.sent_coverage()
+        assert (coverage.complete, coverage.since, coverage.until) == (False, None, None)
+
+
+def test_a_pause_that_the_server_asks_for_is_kept(tmp_path: Path) -> None:
+    """The sweep is written down as ended, then the caller is told to wait."""
+    with desk_at({"EXAMINE": "TAG NO [THROTTLED] slow down"}, tmp_path) as (desk, _):
+        with pytest.raises(Throttled):
+            sweep(desk)
+
+        assert desk.store.runs()[0].ended is not None
+
+
+def test_a_mailbox_without_sent_mail_is_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    none = '* LIST () "/" "INBOX"\r\nTAG OK done'
+    with desk_at({'LIST "" "\\*"': none}, tmp_path) as (desk, _), caplog.at_level(logging.INFO):
+        sweep(desk)
+        sweep(desk)
+
+        (said,) = said_in(caplog)
+        assert "there is no folder of sent mail" in said
+        assert "sent_folders" in said
+
+
+def test_a_configured_folder_that_there_is_not_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    answers = {'LIST "" "Gone"': "TAG OK none", 'EXAMINE "Gone"': "TAG NO [NONEXISTENT] none"}
+    with desk_at(answers, tmp_path, ("Sent", "Gone")) as (desk, _), caplog.at_level(logging.INFO):
+        sweep(desk)
+
+        assert desk.sent == SentReport(("Sent",))
+        assert "there is no folder 'Gone'," in said_in(caplog)[0]
