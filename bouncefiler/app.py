@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bouncefiler import config, sent
-from bouncefiler.backscatter import advice, volume
-from bouncefiler.backscatter.domains import Limitable, Offline
+from bouncefiler.backscatter import advice, posture, volume
+from bouncefiler.backscatter.domains import Limitable, Offline, domain_name
+from bouncefiler.backscatter.posture import Posture
 from bouncefiler.edge import alerts, credentials, imap, systemd
 from bouncefiler.edge.store import KEPT, Store, open_for_reading, open_store
 from bouncefiler.errors import AccountError, ConfigError, LoginRefused, Throttled
@@ -38,6 +39,9 @@ SENT_AGAIN = timedelta(hours=1)
 """After so long sent mail is looked at even if nothing has come; and not before, if there was trouble with it."""
 
 EPOCH = datetime.fromtimestamp(0, UTC)
+
+POSTURE_SECONDS = 30.0
+"""How long the DNS may be asked about a domain in all."""
 
 if TYPE_CHECKING:
     from bouncefiler.service import Tick
@@ -80,13 +84,35 @@ def language(settings: Settings | None, environ: Mapping[str, str]) -> str:
     return next((environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if environ.get(name)), "en")
 
 
+def may_ask(settings: Settings | None) -> bool:
+    """Whether the DNS may be asked: yes, unless the configuration says no."""
+    return settings is None or settings.dns
+
+
 def name_service(settings: Settings | None) -> Limitable:
     """Return whom to ask about domains: nobody, when the configuration says so."""
-    if settings and not settings.dns:
+    if not may_ask(settings):
         return Offline()
     from bouncefiler.edge import dns  # noqa: PLC0415 - takes a tenth of a second to load, and few need it
 
     return dns.Resolver()
+
+
+# --- the domain
+
+
+def domain_of(account: Account) -> str | None:
+    """Return the domain of the account's address; None when its user name is no address."""
+    local_part, _, domain = account.server.user.rpartition("@")
+    return domain_name(domain) if local_part else None
+
+
+def posture_of(domain: str, settings: Settings | None, selectors: Collection[str] = ()) -> Posture:
+    """Look what the domain publishes against forgery, for half a minute at most. Raises ValueError for no domain.
+
+    `selectors` are those of DKIM signatures that were seen in the domain's mail.
+    """
+    return posture.assess(domain, name_service(settings).within(POSTURE_SECONDS), selectors)
 
 
 # --- recognition
