@@ -12,6 +12,7 @@
     │   ├── FolderRenumbered     UIDVALIDITY changed under the plan: plan again        exit 75
     │   ├── OverQuota            the target has no room: wait an hour or more          exit 73
     │   └── CannotMove           no safe way to move mail there                        exit 76
+    ├── Undelivered              an alert channel did not take it: try again later     exit 69
     ├── StoreBusy                another bouncefiler holds the account's state         exit 75
     ├── StoreBroken              state damaged, read-only, disk full, wrong version    exit 74
     └── BrakePulled              user rules would move too much: ask first             exit 75
@@ -98,6 +99,12 @@ class OverQuota(AccountError):
 
 class CannotMove(AccountError):
     """The server or the folder offers no way to move a message without endangering others."""
+
+
+class Undelivered(BouncefilerError):
+    """An alert could not be delivered through a channel; the message says nothing of the channel's secret address."""
+
+    exit_code = 69
 
 
 class StoreBusy(BouncefilerError):
