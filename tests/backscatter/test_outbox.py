@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bouncefiler.backscatter.advice import Level, Reader, write
 from bouncefiler.backscatter.incident import Diagnosis, Incident, Notice
 from bouncefiler.backscatter.outbox import DOSES, MAX_WAITING, Turn, Turns, Waiting, take_turns
+from bouncefiler.backscatter.volume import WatchPolicy
+from tests.backscatter import timeline
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -96,50 +99,79 @@ EVENTS = st.lists(
 )
 
 
-@given(EVENTS)
-def test_every_news_arrives_or_a_newer_one_of_its_incident_does_and_none_arrives_twice(  # noqa: C901 - one story
-    events: list[tuple[Notice | None, int, Level, int, bool]],
-) -> None:
-    """Whatever happens when, and however often the channel fails."""
-    now, number = NOON, 0
-    waiting: dict[int, Waiting] = {}
-    known: dict[int, Waiting] = {}
-    arrived: dict[int, datetime] = {}
-    replaced: dict[int, int] = {}
+@dataclass
+class Log:
+    """An outbox with one channel, and what has become of all that was put into it."""
 
-    def deliver(*, fails: bool) -> None:
-        turns = take_turns(list(waiting.values()), {"log": list(arrived.values())}, now)
+    now: datetime = NOON
+    known: dict[int, Waiting] = field(default_factory=dict)
+    waiting: dict[int, Waiting] = field(default_factory=dict)
+    arrived: dict[int, datetime] = field(default_factory=dict)
+    replaced: dict[int, int] = field(default_factory=dict)
+
+    def put(self, notice: Notice, incident: int, level: Level) -> None:
+        id_ = len(self.known) + 1
+        self.known[id_] = self.waiting[id_] = waits(id_, f"{notice} {incident} {id_}", level, due=self.now)
+
+    def deliver(self, *, fails: bool) -> None:
+        turns = take_turns(list(self.waiting.values()), {"log": list(self.arrived.values())}, self.now)
         assert turns.given_up == ()
         for turn in turns.now:
             if fails:
-                waiting[turn.id] = replace(waiting[turn.id], due=now + 10 * MINUTE)
+                self.waiting[turn.id] = replace(self.waiting[turn.id], due=self.now + 10 * MINUTE)
                 break
-            assert turn.id not in arrived
-            arrived[turn.id] = now
-            for moot in (turn.id, *turn.instead_of):
-                waiting.pop(moot, None)
-            replaced.update(dict.fromkeys(turn.instead_of, turn.id))
+            assert turn.id not in self.arrived
+            self.arrived[turn.id] = self.now
+            self.replaced.update(dict.fromkeys(turn.instead_of, turn.id))
+            for done in (turn.id, *turn.instead_of):
+                del self.waiting[done]
 
+    def loud(self) -> set[int]:
+        first = {id_ for id_, one in self.known.items() if "opened" in one.key}
+        intruder = {id_ for id_, one in self.known.items() if one.level is Level.CRITICAL}
+        return first | intruder | {newer for id_, newer in self.replaced.items() if id_ in first}
+
+
+@given(EVENTS)
+def test_every_news_arrives_or_a_newer_one_of_its_incident_does_and_none_arrives_twice(
+    events: list[tuple[Notice | None, int, Level, int, bool]],
+) -> None:
+    """Whatever happens when, and however often the channel fails; and what is not loud keeps within its doses."""
+    log = Log()
     for notice, incident, level, minutes, fails in events:
-        now += minutes * MINUTE
+        log.now += minutes * MINUTE
         if notice:
-            number += 1
-            known[number] = waiting[number] = waits(number, f"{notice} {incident} {number}", level, due=now)
-        deliver(fails=fails)
+            log.put(notice, incident, level)
+        log.deliver(fails=fails)
     for _ in range(60):
-        now += HOUR
-        deliver(fails=False)
+        log.now += HOUR
+        log.deliver(fails=False)
 
-    assert waiting == {}
-    for id_, one in known.items():
-        newer = replaced.get(id_)
-        assert (id_ in arrived) != (newer is not None)
-        if newer is not None:
-            assert newer > id_
-            assert known[newer].key.split()[1] == one.key.split()[1]
-            assert one.level is not Level.CRITICAL or known[newer].level is Level.CRITICAL
-    carried = {newer for id_, newer in replaced.items() if "opened" in known[id_].key}
-    loud = {id_ for id_, one in known.items() if one.level is Level.CRITICAL or "opened" in one.key} | carried
-    quiet = [at for id_, at in arrived.items() if id_ not in loud]
+    assert log.waiting == {}
+    assert log.arrived.keys() | log.replaced.keys() == log.known.keys()
+    assert not log.arrived.keys() & log.replaced.keys()
+    for old, new in ((log.known[id_], log.known[newer]) for id_, newer in log.replaced.items()):
+        assert new.id > old.id
+        assert new.key.split()[1] == old.key.split()[1]
+        assert old.level is not Level.CRITICAL or new.level is Level.CRITICAL
+    quiet = [at for id_, at in log.arrived.items() if id_ not in log.loud()]
     for span, most in DOSES:
         assert all(sum(at - span < other <= at for other in quiet) <= most for at in quiet)
+
+
+@pytest.mark.parametrize("threshold", [None, 25])
+def test_a_bounce_of_each_alert_is_no_news(threshold: int | None) -> None:
+    """An alert that is sent as mail may come back. It counts as the bounce that it is, and there is no loop."""
+    begin = timeline.NOON
+    wave = timeline.merged(timeline.quiet(60, begin), timeline.evenly(60, begin, begin + timeline.HOUR))
+    told = {}
+    for returned in (False, True):
+        watch = timeline.Watch(list(wave), WatchPolicy(threshold=threshold))
+        for now in range(begin, begin + 12 * timeline.DAY, 15 * timeline.MINUTE):
+            watch.look(now)
+            if returned and watch.told[-1:] and watch.told[-1][0] == now:
+                watch.times = timeline.merged(watch.times, [now + timeline.MINUTE])
+        told[returned] = watch.notices
+
+    assert told[True] == told[False]
+    assert told[True][-1] == "closed"
