@@ -12,12 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bouncefiler import config, sent
-from bouncefiler.backscatter import advice, posture, volume
-from bouncefiler.backscatter.domains import Limitable, Offline, domain_name
-from bouncefiler.backscatter.posture import Posture
-from bouncefiler.edge import alerts, credentials, imap, systemd
-from bouncefiler.edge.store import KEPT, Store, open_for_reading, open_store
-from bouncefiler.errors import AccountError, ConfigError, LoginRefused, Throttled
+from bouncefiler.backscatter import advice, letters, volume
+from bouncefiler.backscatter.domains import Limitable, Offline
+from bouncefiler.backscatter.incident import Diagnosis
+from bouncefiler.edge import alerts, credentials, imap, notify, systemd
+from bouncefiler.edge.store import KEPT, Store, StoreReader, open_for_reading, open_store
+from bouncefiler.errors import (
+    AccountError,
+    BouncefilerError,
+    ConfigError,
+    CredentialError,
+    FolderMissing,
+    LoginRefused,
+    Throttled,
+)
 from bouncefiler.filing.plan import Plan
 from bouncefiler.filing.undo import FiledMessage, PastRun, Undo
 from bouncefiler.lookout import Lookout
@@ -40,8 +48,11 @@ SENT_AGAIN = timedelta(hours=1)
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 
-POSTURE_SECONDS = 30.0
-"""How long the DNS may be asked about a domain in all."""
+NOTIFY = "notify"
+"""The channel that is one for each URL."""
+
+_IMPATIENT = credentials.Patience(command=10, keyring=10)
+"""The service has mail to file."""
 
 if TYPE_CHECKING:
     from bouncefiler.service import Tick
@@ -84,35 +95,13 @@ def language(settings: Settings | None, environ: Mapping[str, str]) -> str:
     return next((environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if environ.get(name)), "en")
 
 
-def may_ask(settings: Settings | None) -> bool:
-    """Whether the DNS may be asked: yes, unless the configuration says no."""
-    return settings is None or settings.dns
-
-
 def name_service(settings: Settings | None) -> Limitable:
     """Return whom to ask about domains: nobody, when the configuration says so."""
-    if not may_ask(settings):
+    if settings and not settings.dns:
         return Offline()
     from bouncefiler.edge import dns  # noqa: PLC0415 - takes a tenth of a second to load, and few need it
 
     return dns.Resolver()
-
-
-# --- the domain
-
-
-def domain_of(account: Account) -> str | None:
-    """Return the domain of the account's address; None when its user name is no address."""
-    local_part, _, domain = account.server.user.rpartition("@")
-    return domain_name(domain) if local_part else None
-
-
-def posture_of(domain: str, settings: Settings | None, selectors: Collection[str] = ()) -> Posture:
-    """Look what the domain publishes against forgery, for half a minute at most. Raises ValueError for no domain.
-
-    `selectors` are those of DKIM signatures that were seen in the domain's mail.
-    """
-    return posture.assess(domain, name_service(settings).within(POSTURE_SECONDS), selectors)
 
 
 # --- recognition
@@ -188,6 +177,46 @@ def log_in_and_remember(account: Account, settings: Settings, password: str) -> 
     """Log in with this password, and keep it if the server takes it. Raises CredentialError, AccountError."""
     _try(account, settings, password)
     credentials.remember(account.credential, account.name, account.server.user, password)
+
+
+def keeps_notify_urls(account: Account) -> bool:
+    """Whether the URLs to notify of this account are ours to keep."""
+    return isinstance(account.notify_from, KeyringEntry)
+
+
+def check_notify_urls(account: Account, settings: Settings, environ: Mapping[str, str]) -> Sequence[str]:
+    """Return which services the configured URLs are for. Raises CredentialError when one is for none."""
+    return _services(account, settings, environ, _notify_urls(account, settings, environ))
+
+
+def remember_notify_urls(
+    account: Account, settings: Settings, environ: Mapping[str, str], urls: Sequence[str]
+) -> Sequence[str]:
+    """Keep these URLs, and return which services they are for. Raises CredentialError when one is for none."""
+    found = _services(account, settings, environ, urls)
+    credentials.remember_urls(account.notify_from, account.name, account.server.user, urls)
+    return found
+
+
+def _services(account: Account, settings: Settings, environ: Mapping[str, str], urls: Sequence[str]) -> Sequence[str]:
+    found = notify.services(urls, credentials.child_environ(environ, settings.secret_variables))
+    if None in found:
+        raise CredentialError(
+            f"account {account.name}: apprise does not know what line {found.index(None) + 1} of the notification URLs "
+            "means; docs/alerts.md shows how they are written. None of them was kept"
+        )
+    return tuple(name for name in found if name)
+
+
+def _notify_urls(
+    account: Account,
+    settings: Settings,
+    environ: Mapping[str, str],
+    patience: credentials.Patience = credentials.PATIENCE,
+) -> Sequence[str]:
+    hidden = settings.secret_variables
+    user = account.server.user
+    return credentials.notify_urls(account.notify_from, account.name, user, environ, hidden=hidden, patience=patience)
 
 
 def _try(account: Account, settings: Settings, password: str) -> None:
@@ -373,7 +402,8 @@ class Desk:
     def deliver(self) -> None:
         """Deliver the alerts that are due. A channel that fails is tried again at a later call; nothing is raised."""
         channels = {"log": alerts.to_log, "inbox": self._to_inbox}
-        alerts.deliver(self.store, channels, _now())
+        notified = {NOTIFY: self._notified} if NOTIFY in self.account.alert_channels else {}
+        alerts.deliver(self.store, channels, _now(), notified)
 
     def leave(self) -> None:
         """Log out and let go of the state."""
@@ -418,6 +448,133 @@ class Desk:
         message = alerts.as_message(alert, self.account.server.user, _now())
         with self._connected() as connection:
             connection.append("INBOX", message, when=_now())
+
+    def _notified(self) -> Mapping[str, alerts.Channel]:
+        return _notified(self.account, self.settings, self.environ, self.store, _IMPATIENT)
+
+
+# --- alerts and letters
+
+
+def _notified(
+    account: Account,
+    settings: Settings,
+    environ: Mapping[str, str],
+    store: StoreReader,
+    patience: credentials.Patience = credentials.PATIENCE,
+) -> Mapping[str, _Notified]:
+    """Return a channel for each URL to notify, by a name that does not give it away. Raises CredentialError."""
+    words = account.language or language(settings, environ)
+    known = credentials.child_environ(environ, settings.secret_variables)
+    urls = _notify_urls(account, settings, environ, patience)
+    in_inbox = "inbox" in account.alert_channels
+    return {f"{NOTIFY}:{store.key_for(f'{NOTIFY} {url}')}": _Notified(url, words, in_inbox, known) for url in urls}
+
+
+@dataclass(frozen=True, slots=True)
+class _Notified:
+    """The channel to one URL."""
+
+    url: str = field(repr=False)
+    language: str
+    in_inbox: bool
+    environ: Mapping[str, str] = field(repr=False)
+
+    def __call__(self, alert: advice.Alert) -> None:
+        notify.send(self.url, alert, letters.brief(alert, self.language, in_inbox=self.in_inbox), self.environ)
+
+    @property
+    def scheme(self) -> str:
+        """What kind of URL it is, such as "tgram"."""
+        return self.url.partition("://")[0][:20]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What came of a test message through one channel."""
+
+    channel: str
+    trouble: BouncefilerError | None = None
+
+
+def try_channels(
+    account: Account, settings: Settings, environ: Mapping[str, str], only: Collection[str] = ()
+) -> Iterator[Trial]:
+    """Send a test message through each channel of the account, or those in `only`, now. Raises ConfigError.
+
+    Nothing is written down, so the service may be at work meanwhile.
+    """
+    if unknown := sorted(set(only) - set(account.alert_channels)):
+        raise ConfigError(
+            f"{settings.path}: accounts.{account.name}.alert.channels: {unknown[0]!r} is not among them; there is: "
+            + ", ".join(account.alert_channels)
+        )
+    alert = letters.trial(account.language or language(settings, environ), account.server.user, _now())
+
+    def to_inbox(alert: advice.Alert) -> None:
+        with imap.open_account(account.server, _password(account, settings, environ)) as connection:
+            connection.append("INBOX", alerts.as_message(alert, account.server.user, _now()), when=_now())
+
+    channels: dict[str, alerts.Channel] = {"log": alerts.to_log, "inbox": to_inbox}
+    for name in only or account.alert_channels:
+        try:
+            members = {name: channels[name]} if name in channels else _members(account, settings, environ)
+        except BouncefilerError as exc:
+            yield Trial(name, exc)
+            continue
+        yield from (Trial(member, _attempt(channel, alert)) for member, channel in members.items())
+
+
+def _members(account: Account, settings: Settings, environ: Mapping[str, str]) -> Mapping[str, alerts.Channel]:
+    with open_for_reading(_state_file(account, settings)) as store:
+        found = _notified(account, settings, environ, store)
+    return {f"{name} ({channel.scheme})": channel for name, channel in found.items()}
+
+
+def _attempt(channel: alerts.Channel, alert: advice.Alert) -> BouncefilerError | None:
+    try:
+        channel(alert)
+    except BouncefilerError as exc:
+        return exc
+    return None
+
+
+def write_notice(
+    account: Account, settings: Settings, environ: Mapping[str, str], language_: str | None, *, hacked: bool | None
+) -> tuple[letters.Letter, bool]:
+    """Write a letter to warn the contacts; return it, and whether it says that somebody was in the account.
+
+    None takes what the last incident was. Raises StoreBroken.
+    """
+    if hacked is None:
+        with open_for_reading(_state_file(account, settings)) as store:
+            last = store.last_incident()
+        hacked = last is not None and last.diagnosis is Diagnosis.COMPROMISED
+    words = language_ or account.language or language(settings, environ)
+    return letters.notice(words, _own_address(account), hacked=hacked), hacked
+
+
+def _own_address(account: Account) -> str:
+    """Return the address that the contacts know: the user name at the server need not be one."""
+    user = account.server.user
+    return user if "@" in user else next(iter(account.addresses), user)
+
+
+def put_in_drafts(account: Account, settings: Settings, environ: Mapping[str, str], letter: letters.Letter) -> str:
+    """Put the letter into the folder for drafts, addressed to nobody; return the folder's name. Nothing is sent.
+
+    Raises CredentialError, AccountError.
+    """
+    draft = alerts.as_draft(letter, _own_address(account), _now())
+    with imap.open_account(account.server, _password(account, settings, environ)) as connection:
+        found = (account.drafts_folder,) if account.drafts_folder else connection.drafts_folders()
+        if not found:
+            raise FolderMissing(
+                "there is no folder for drafts; `drafts_folder` in the configuration names it, `bouncefiler folders` "
+                "lists those that there are, and `bouncefiler notice --print` needs none"
+            )
+        connection.append(found[0], draft, ("\\Draft", "\\Seen"), when=_now())
+    return found[0]
 
 
 # --- the service

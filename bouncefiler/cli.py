@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -286,13 +286,20 @@ def run(config: Path | None) -> None:
 
 @main.command(short_help="Keep the password of an account in your keyring.")
 @click.argument("account")
+@click.option("--notify", is_flag=True, help="The URLs that alerts are sent to, instead of the password.")
 @click.pass_obj
-def login(config: Path | None, account: str) -> None:
-    """Ask for the password of ACCOUNT, try it, and keep it in your keyring."""
+def login(config: Path | None, account: str, *, notify: bool) -> None:
+    """Ask for the password of ACCOUNT, try it, and keep it in your keyring.
+
+    With --notify ask for the URLs that alerts are sent to; docs/alerts.md shows how they are written.
+    """
     from bouncefiler import app  # noqa: PLC0415
 
     settings = app.load_settings(config, os.environ)
     chosen = app.account(settings, account)
+    if notify:
+        _log_in_to_notify(chosen, settings)
+        return
     if not app.keeps_password(chosen):
         app.check_login(chosen, settings, os.environ)
         click.echo(f"{account}: the configured password works. It is not in the keyring, so there is nothing to keep.")
@@ -302,6 +309,99 @@ def login(config: Path | None, account: str) -> None:
     )
     app.log_in_and_remember(chosen, settings, password)
     click.echo(f"{account}: the password works, and is now in your keyring. Next: bouncefiler preview -a {account}")
+
+
+def _log_in_to_notify(account: Account, settings: Settings) -> None:
+    from bouncefiler import app  # noqa: PLC0415
+
+    if app.keeps_notify_urls(account):
+        found = app.remember_notify_urls(account, settings, os.environ, _asked_urls())
+        where = "now in your keyring, instead of what was there"
+    else:
+        found = app.check_notify_urls(account, settings, os.environ)
+        where = "where the configuration says, so there is nothing to keep"
+    services = ", ".join(map(_clean, found))
+    click.echo(f"{account.name}: alerts can go to {services}. The URLs are {where}.")
+    if "notify" in account.alert_channels:
+        click.echo(f"Next: bouncefiler alert --test -a {account.name}")
+    else:
+        click.echo(f'Next: write channels = ["log", "inbox", "notify"] under [accounts.{account.name}.alert]')
+
+
+def _asked_urls() -> Sequence[str]:
+    """Ask for one URL after the other, as long as there are some; nothing that is typed is shown."""
+    urls: list[str] = []
+    while True:
+        more = (
+            "Another one, or just Enter" if urls else "URL to send alerts to, such as ntfys://TOPIC (it is not shown)"
+        )
+        url = click.prompt(more, hide_input=True, default="", show_default=False).strip()
+        if not url:
+            return urls
+        urls.append(url)
+
+
+@main.command(short_help="Try the channels that alerts come through.")
+@_account_option
+@click.option("--test", is_flag=True, help="Send a test message through each channel, now.")
+@click.option("--channel", "channels", multiple=True, metavar="CHANNEL", help="Only this channel; can be repeated.")
+@click.pass_obj
+def alert(config: Path | None, names: tuple[str, ...], channels: tuple[str, ...], *, test: bool) -> None:
+    """Send a test message through each configured channel, and say whether it has arrived."""
+    from bouncefiler import app  # noqa: PLC0415
+
+    if not test:
+        raise click.UsageError("say what to do: `bouncefiler alert --test` sends a test message")
+    settings = app.load_settings(config, os.environ)
+    _log_to_stderr()
+
+    codes: list[int] = []
+
+    def one(account: Account) -> None:
+        for trial in app.try_channels(account, settings, os.environ, channels):
+            what = "arrived" if trial.trouble is None else f"did not arrive: {trial.trouble}"
+            click.echo(f"{account.name}: {trial.channel}: {render.clean_lines(what)}")
+            if trial.trouble:
+                codes.append(trial.trouble.exit_code)
+
+    _for_each(settings, names, one)
+    if codes:
+        sys.exit(codes[0])
+
+
+@main.command(short_help="Write a letter that warns your contacts; you send it.")
+@_account_option
+@click.option("--language", type=click.Choice(["en", "pt"]), help="Of the letter. [default: that of alerts]")
+@click.option(
+    "--hacked/--forged",
+    default=None,
+    help="Somebody was in your account, or only writes your address on mail. [default: what the last alert was about]",
+)
+@click.option("--print", "to_print", is_flag=True, help="Show the letter instead of putting it into Drafts.")
+@click.pass_obj
+def notice(
+    config: Path | None, names: tuple[str, ...], language: str | None, *, hacked: bool | None, to_print: bool
+) -> None:
+    """Put a letter into Drafts that warns your contacts of strange mail in your name. Nothing is sent: you do that."""
+    from bouncefiler import app  # noqa: PLC0415
+
+    settings = app.load_settings(config, os.environ)
+
+    def one(account: Account) -> None:
+        letter, tells_of_intruder = app.write_notice(account, settings, os.environ, language, hacked=hacked)
+        if to_print:
+            click.echo(f"{letter.subject}\n{letter.body.rstrip()}")
+            return
+        folder = app.put_in_drafts(account, settings, os.environ, letter)
+        click.echo(f"{account.name}: the letter is in the folder {_clean(folder)}. Nothing was sent.")
+        if tells_of_intruder:
+            click.echo("Change your password before you send it: whoever is in your account reads the answers, too.")
+        click.echo(
+            "Open it in your mail program and change what you like. Write your contacts into Bcc, so that nobody"
+        )
+        click.echo("sees the others' addresses, and send it yourself.")
+
+    _for_each(settings, names, one)
 
 
 @main.command(short_help="List the folders of an account.")
@@ -347,49 +447,6 @@ def explain(config: Path | None, files: tuple[Path, ...], *, as_json: bool) -> N
             click.echo(render.lay_out(render.explain(name, verdict, words), look), nl=False)
     if unread:
         sys.exit(1)
-
-
-@main.command(short_help="Look how your domain is protected against forgery.")
-@_account_option
-@click.option("--domain", metavar="DOMAIN", help="This domain, instead of those of the accounts' addresses.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object a line.")
-@click.pass_obj
-def posture(config: Path | None, names: tuple[str, ...], domain: str | None, *, as_json: bool) -> None:
-    """Look how your domain is protected against forgery.
-
-    Shows which records it publishes (SPF, DKIM, DMARC), what is wrong with them, and what could be published instead.
-    Asks the DNS, and changes nothing.
-    """
-    from bouncefiler import app  # noqa: PLC0415
-
-    settings, domains = _domains(config, names, domain)
-    language, look = app.language(settings, os.environ), render.Look.of(sys.stdout, os.environ)
-    for number, asked in enumerate(domains):
-        try:
-            found = app.posture_of(asked, settings)
-        except ValueError as exc:
-            raise click.BadParameter(str(exc), param_hint="--domain") from None
-        if as_json:
-            click.echo(render.to_json(render.posture_json(found)))
-        else:
-            document = render.posture(found, language, offline=not app.may_ask(settings))
-            click.echo("\n" * bool(number) + render.lay_out(document, look), nl=False)
-
-
-def _domains(config: Path | None, names: Iterable[str], domain: str | None) -> tuple[Settings | None, Collection[str]]:
-    """Return the domain that was named, else those of the accounts' addresses, each once; and the configuration."""
-    from bouncefiler import app  # noqa: PLC0415
-
-    if domain is not None:
-        return app.load_settings_if_any(config, os.environ), (domain,)
-    settings = app.load_settings(config, os.environ)
-    found = {account.name: app.domain_of(account) for account in app.accounts(settings, names)}
-    for name in (name for name, domain in found.items() if domain is None):
-        _complain(f"{name}: its user name is no address, so say which domain: bouncefiler posture --domain DOMAIN")
-    domains = dict.fromkeys(domain for domain in found.values() if domain is not None)
-    if not domains:
-        raise click.UsageError("no domain to look at; name one with --domain")
-    return settings, domains
 
 
 def _mails(files: Sequence[Path]) -> Iterator[tuple[str, bytes | None]]:

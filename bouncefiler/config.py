@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from difflib import get_close_matches
+from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -27,6 +28,7 @@ from bouncefiler.recognition import rulebook
 from bouncefiler.recognition.rule import Pattern
 from bouncefiler.recognition.verdict import Cause, Kind
 from bouncefiler.settings import (
+    NOTIFY_ENTRY,
     Account,
     Command,
     CredentialSource,
@@ -43,7 +45,7 @@ SYSTEM_FILE = Path("/etc/bouncefiler/config.toml")
 PORTS = {Security.TLS: 993, Security.STARTTLS: 143, Security.PLAIN: 143}
 """RFC 8314, 7.2 (imaps) and RFC 3501, 2.1 (imap)."""
 
-CHANNELS = ("log", "inbox")
+CHANNELS = ("log", "inbox", "notify")
 
 KINDS = tuple(kind for kind in Kind if kind not in (Kind.OTHER, Kind.IMITATION))
 """What can be filed: ordinary mail never is, and an imitation stays where its reader is warned."""
@@ -266,8 +268,24 @@ def _language(text: str) -> str:
     return text
 
 
+def _channel(value: object) -> str:
+    if isinstance(value, str) and not re.fullmatch(r"[A-Za-z_-]{1,20}", value):  # shown only if it can be no secret
+        raise ValueError(_NO_URL)
+    return _one_of(CHANNELS)(value)
+
+
+def _notify_source(value: object) -> CredentialSource:
+    match value:
+        case "keyring":
+            return NOTIFY_ENTRY
+        case str() if "://" in value:
+            raise ValueError(_NO_URL)
+        case _:
+            return _credential(value)
+
+
 def _credential(value: object) -> CredentialSource:
-    """Read a password's source. No value is shown: somebody may have written the password itself."""
+    """Read a secret's source. No value is shown: somebody may have written the secret itself."""
     match value:
         case "keyring":
             return KeyringEntry()
@@ -316,7 +334,7 @@ Line = Annotated[str, AfterValidator(_line)]
 Folder = Annotated[str, AfterValidator(_folder)]
 Target = Annotated[str, AfterValidator(_target)]
 Language = Annotated[str, AfterValidator(_language)]
-Channel = Annotated[str, PlainValidator(_one_of(CHANNELS))]
+Channel = Annotated[str, PlainValidator(_channel)]
 KindWord = Annotated[str, PlainValidator(_one_of(KINDS))]
 CauseWord = Annotated[str, PlainValidator(_one_of(Cause))]
 
@@ -336,6 +354,7 @@ class _Alert(_Table):
     )
     renotify: Annotated[timedelta, PlainValidator(_duration(600, 30 * 86_400))] = _WATCH.renotify
     language: Language | None = Field(default=None, description=_A_LANGUAGE)
+    notify_from: Annotated[CredentialSource, PlainValidator(_notify_source)] = NOTIFY_ENTRY
 
 
 class _Account(_Table):
@@ -368,6 +387,7 @@ class _Account(_Table):
     sent_folders: list[Folder] = Field(
         default=list(_ACCOUNT.sent_folders), description='a list of folders, such as ["Sent"]'
     )
+    drafts_folder: Folder | None = Field(default=None, description='the name of a folder, such as "Drafts"')
 
 
 class _File(_Table):
@@ -424,6 +444,8 @@ def _account(name: str, table: _Account, file: _File, path: Path, environ: Mappi
         tuple(table.sent_folders),
         addresses=tuple(table.addresses),
         also_sends=tuple(table.also_sends),
+        drafts_folder=table.drafts_folder,
+        notify_from=table.alert.notify_from,
     )
 
 
@@ -474,6 +496,11 @@ def _account_problems(file: _File) -> Iterator[str]:
         for cause, folder in account.cause_folders.items():
             if folder in account.folders:
                 yield f"{at}.cause_folders.{cause}: {folder!r} is among the watched folders; name another"
+        if "notify" in account.alert.channels and find_spec("apprise") is None:
+            yield (
+                f"{at}.alert.channels: \"notify\" needs apprise: `pip install 'bouncefiler[notify]'`, or "
+                "`pipx inject bouncefiler apprise` where pipx has installed it"
+            )
 
 
 def _rule_problems(file: _File) -> Iterator[str]:
@@ -609,7 +636,7 @@ def _problem(error: Any) -> str:
         case "too_short":
             text = expected
         case "value_error":
-            text = str(error["ctx"]["error"])
+            text = str(error["ctx"]["error"]).replace("{account}", str(keys[1]) if len(keys) > 1 else "NAME")
         case _:
             text = f"{'expected text' if isinstance(keys[-1], int) else expected}, got {_shape(error['input'])}"
     return f"{_path(keys)}: {text}"
@@ -619,10 +646,18 @@ def _unknown(keys: Sequence[str | int], table: type[_Table]) -> str:
     key = str(keys[-1])
     if _is_password(key):
         return f"a password has no place in this file: {_INSTEAD.format(account=keys[1] if len(keys) > 2 else 'NAME')}"
+    if table is _Alert and re.search(r"(?i)ur[li]|apprise|://", key):
+        return _NO_URL.format(account=keys[1])
     if table is _File and key in _Account.model_fields:
         return "unknown key here; it belongs under [accounts.NAME]"
     return f"unknown key{_hint(key, table.model_fields)}"
 
+
+_NO_URL = (
+    'the URL of a notification is a secret, and has no place in this file: write "notify" among the channels, take the '
+    "URL out, and let `bouncefiler login {account} --notify` ask for it and keep it in your keyring, or say with "
+    "notify_from where it is kept"
+)
 
 _INSTEAD = (
     "take it out, and let `bouncefiler login {account}` ask for it and keep it in your keyring, "
@@ -636,11 +671,13 @@ def _is_password(key: str) -> bool:
 
 def _urgency(problem: str) -> int:
     """Put a password first, then keys that are not known: a missing one may be among them, misspelt."""
-    return next((place for place, words in enumerate(("a password has", "unknown key")) if words in problem), 2)
+    return next(
+        (place for place, words in enumerate(("a password has", "is a secret", "unknown key")) if words in problem), 3
+    )
 
 
 def _path(keys: Sequence[str | int]) -> str:
-    parts = [f" item {key + 1}" if isinstance(key, int) else f".{_key(key)}" for key in keys]
+    parts = [f" item {key + 1}" if isinstance(key, int) else f".{_key(key)}" for key in keys if "://" not in str(key)]
     return "".join(parts).lstrip(".")
 
 

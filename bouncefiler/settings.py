@@ -39,31 +39,34 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class KeyringEntry:
-    """The password is in the desktop's keyring, where `bouncefiler login` puts it."""
+    """The secret is in the desktop's keyring, where `bouncefiler login` puts it."""
 
     service: str = "bouncefiler"
 
 
 @dataclass(frozen=True, slots=True)
 class SystemdCredential:
-    """The password is a systemd credential: a file of this name in $CREDENTIALS_DIRECTORY (systemd.exec(5))."""
+    """The secret is a systemd credential: a file of this name in $CREDENTIALS_DIRECTORY (systemd.exec(5))."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """The first line that this program prints is the password; it is run without a shell."""
+    """This program prints the secret, a password in its first line; it is run without a shell."""
 
     argv: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentVariable:
-    """The password is in this environment variable."""
+    """The secret is in this environment variable."""
 
     name: str
 
+
+NOTIFY_ENTRY = KeyringEntry("bouncefiler notify")
+"""Where in the keyring the URLs to notify are: never where the password is."""
 
 CredentialSource = KeyringEntry | SystemdCredential | Command | EnvironmentVariable
 
@@ -88,6 +91,10 @@ class Account:
     """Further addresses of the owner's; those that mail is sent from are learnt from sent mail as well."""
     also_sends: tuple[str, ...] = ()
     """Domains of other systems that send in the owner's name, as they are in Message-IDs or among the servers."""
+    drafts_folder: str | None = None
+    """Where a letter to the contacts is put; None finds it by its flag or name."""
+    notify_from: CredentialSource = NOTIFY_ENTRY
+    """Where the URLs are that the channel "notify" sends to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +121,6 @@ class Settings:
 
     @property
     def secret_variables(self) -> frozenset[str]:
-        """The environment variables that hold passwords: no child process may see them."""
-        sources = (account.credential for account in self.accounts.values())
+        """The environment variables that hold secrets: no child process may see them."""
+        sources = (source for one in self.accounts.values() for source in (one.credential, one.notify_from))
         return frozenset(source.name for source in sources if isinstance(source, EnvironmentVariable))

@@ -93,9 +93,15 @@ def test_every_key_arrives(tmp_path: Path) -> None:
         sent_folders = ["Itens enviados"]
         addresses = ["Ana@Example.org", "a@münchen.example"]
         also_sends = ["Shop.example.net."]
+        drafts_folder = "Rascunhos"
         poll_interval = "1h"
         timeout = 20
-        alert = { channels = ["log"], threshold = 25, renotify = "1d", language = "en" }
+        [accounts.work.alert]
+        channels = ["log"]
+        threshold = 25
+        renotify = "1d"
+        language = "en"
+        notify_from = { environment = "CHAT" }
         """,
     )
     server = Server(
@@ -124,9 +130,11 @@ def test_every_key_arrives(tmp_path: Path) -> None:
         ("Itens enviados",),
         addresses=("ana@example.org", "a@münchen.example"),
         also_sends=("shop.example.net",),
+        drafts_folder="Rascunhos",
+        notify_from=EnvironmentVariable("CHAT"),
     )
     assert found == Settings(tmp_path / "config.toml", {"work": account}, Path("/home/ana/state"), "pt", dns=False)
-    assert found.secret_variables == {"WORK"}
+    assert found.secret_variables == {"WORK", "CHAT"}
 
 
 @pytest.mark.parametrize(("security", "port"), [("tls", 993), ("starttls", 143), ("plain", 143)])
@@ -239,7 +247,7 @@ def test_an_alert_speaks_the_language_of_all(tmp_path: Path) -> None:
         ('alert = { chanels = ["log"] }', "accounts.home.alert.chanels: unknown key (did you mean channels?)"),
         (
             'alert = { channels = ["sms"] }',
-            'accounts.home.alert.channels item 1: expected "log" or "inbox", got \'sms\'',
+            'accounts.home.alert.channels item 1: expected "log", "inbox" or "notify", got \'sms\'',
         ),
         (
             "alert = { threshold = 0 }",
@@ -323,6 +331,42 @@ def test_a_password_is_refused_and_not_repeated(tmp_path: Path, key: str, value:
     assert message.startswith(f"accounts.home.{key}: a password has no place in this file: take it out, and let")
     assert "`bouncefiler login home`" in message
     assert SECRET not in message
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f'alert = {{ channels = ["log", "tgram://{SECRET}/1"] }}',
+        f'alert = {{ channels = ["mailto:ana:{SECRET}@example.org"] }}',
+        f'alert = {{ notify_from = "tgram://{SECRET}/1" }}',
+        f'alert = {{ url = "tgram://{SECRET}/1" }}',
+        f'alert = {{ notify_urls = ["tgram://{SECRET}/1"] }}',
+        f'alert = {{ "tgram://{SECRET}/1" = true }}',
+    ],
+)
+def test_the_url_of_a_notification_is_refused_and_not_repeated(tmp_path: Path, line: str) -> None:
+    """Whoever has it can write to the person's chat."""
+
+    message = complaint(tmp_path, f"{LEAST}prot = 1\n{line}\n")
+    assert message.startswith("accounts.home.alert")
+    assert "is a secret" in message.splitlines()[0]
+    assert "`bouncefiler login home --notify`" in message
+    assert SECRET not in message
+
+
+def test_urls_are_kept_where_the_password_is_not(tmp_path: Path) -> None:
+    """Each has an entry of its own in the keyring, whatever the user is called."""
+
+    account = home(tmp_path, 'alert = { notify_from = "keyring" }')
+    assert account.notify_from == home(tmp_path).notify_from == KeyringEntry("bouncefiler notify")
+    assert account.credential == KeyringEntry("bouncefiler")
+
+
+def test_a_channel_that_needs_apprise_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "apprise", None)
+
+    message = complaint(tmp_path, f'{LEAST}alert = {{ channels = ["notify"] }}\n')
+    assert message.startswith('accounts.home.alert.channels: "notify" needs apprise: `pip install')
 
 
 @pytest.mark.parametrize(
@@ -572,6 +616,7 @@ def test_the_example_shows_the_defaults(tmp_path: Path) -> None:
         sent_folders=("Sent",),
         addresses=("ana@example.org",),
         also_sends=("shop.example.org",),
+        drafts_folder="Drafts",
     )
     assert all_on.state_dir == as_it_is.state_dir
     assert all_on.dns == as_it_is.dns

@@ -15,7 +15,7 @@ from importlib import resources
 
 from bouncefiler.backscatter import dmarc, spf
 from bouncefiler.backscatter.dmarc import POLICIES, Dmarc
-from bouncefiler.backscatter.domains import Answer, NameService, Status, domain_name
+from bouncefiler.backscatter.domains import NameService, Status, domain_name
 from bouncefiler.backscatter.records import Key, key_of
 from bouncefiler.backscatter.spf import Spf
 from bouncefiler.backscatter.wording import words
@@ -84,11 +84,10 @@ class Code(StrEnum):
     DMARC_INHERITED = "dmarc-inherited"
     MX_NULL = "mx-null"
     MX_NONE = "mx-none"
-    DOMAIN_EMPTY = "domain-empty"
 
     @property
     def area(self) -> str:
-        """What it is about: "spf", "dkim", "dmarc", "mx" or "domain"."""
+        """What it is about: "spf", "dkim", "dmarc" or "mx"."""
         return self.value.partition("-")[0]
 
 
@@ -103,8 +102,11 @@ _OF_SEVERITY = {
         Code.MX_NONE,
     ),
     Severity.UNKNOWN: (
-        *(Code.SPF_UNKNOWN, Code.SPF_INCOMPLETE, Code.DKIM_UNKNOWN, Code.DKIM_NOT_SEEN, Code.DMARC_UNKNOWN),
-        Code.DOMAIN_EMPTY,
+        Code.SPF_UNKNOWN,
+        Code.SPF_INCOMPLETE,
+        Code.DKIM_UNKNOWN,
+        Code.DKIM_NOT_SEEN,
+        Code.DMARC_UNKNOWN,
     ),
     Severity.WEAK: (
         *(Code.SPF_NEUTRAL_ALL, Code.SPF_NO_ALL, Code.SPF_IGNORED, Code.DKIM_ABSENT, Code.DKIM_WEAK, Code.DKIM_TESTING),
@@ -174,13 +176,8 @@ class Posture:
 
 
 def shared_provider(domain: str) -> str | None:
-    """Return whose domain this is, when it is one that a provider shares out to everybody, or is under such a one.
-
-    As people call the provider: "Gmail (Google)". None when it is nobody's that we know of.
-    """
-    labels = (domain_name(domain) or "").split(".")
-    names = (".".join(labels[start:]) for start in range(len(labels)))
-    return next((provider for name in names if (provider := _providers().get(name))), None)
+    """Return whose domain this is, when a provider shares it out to everybody: "Gmail (Google)"; else None."""
+    return _providers().get(domain_name(domain) or "")
 
 
 def assess(domain: str, names: NameService, selectors: Collection[str] = ()) -> Posture:
@@ -194,16 +191,13 @@ def assess(domain: str, names: NameService, selectors: Collection[str] = ()) -> 
         raise ValueError(f"{_shown(domain)!r} is not the name of a domain")
     if provider := shared_provider(name):
         return Posture(name, provider)
-    senders, policy, mail = spf.published(name, names), dmarc.published(name, names), names.mx(name)
-    if all(found.status is Status.ABSENT for found in (senders, policy, mail, names.addresses(name))):
-        # Nobody has mail there. It is another name that is meant, or the DNS of this network says no to everything.
-        return Posture(name, None, (Finding(Code.DOMAIN_EMPTY),))
+    senders, policy = spf.published(name, names), dmarc.published(name, names)
     keys = [(selector, names.txt(at)) for selector, at in _key_names(name, selectors)]
     found_keys = [(selector, answer.status, key_of(answer.values)) for selector, answer in keys]
     return Posture(
         name,
         None,
-        (*_of_spf(senders), *_of_dkim(found_keys), *_of_dmarc(policy), *_of_mx(mail)),
+        (*_of_mx(name, names), *_of_spf(senders), *_of_dkim(found_keys), *_of_dmarc(policy)),
         (*_better_spf(name, senders, names), *_better_dmarc(name, policy)),
         tuple(_published(name, senders, policy, found_keys)),
     )
@@ -241,10 +235,11 @@ def _worst_by_area(posture: Posture) -> tuple[Finding, ...]:
     return tuple(areas.values())
 
 
-def _of_mx(mail: Answer) -> Iterator[Finding]:
-    if NULL_MX in mail.values:
+def _of_mx(domain: str, names: NameService) -> Iterator[Finding]:
+    answer = names.mx(domain)
+    if NULL_MX in answer.values:
         yield Finding(Code.MX_NULL)
-    elif mail.status is Status.ABSENT:
+    elif answer.status is Status.ABSENT and names.addresses(domain).status is Status.ABSENT:
         yield Finding(Code.MX_NONE)
 
 
@@ -341,7 +336,7 @@ def _of_policy(found: Dmarc, policy: str) -> Iterator[Finding]:
     else:
         wrong = tuple(_softened(found, policy))
         yield from wrong or (Finding(Code.DMARC_GOOD, policy),)
-    if not found.reports:
+    if "mailto:" not in found.tags.get("rua", "").lower():
         yield Finding(Code.DMARC_NO_REPORTS)
 
 
@@ -373,16 +368,13 @@ def _better_spf(domain: str, found: Spf, names: NameService) -> Iterator[Suggest
 
 
 def _better_dmarc(domain: str, found: Dmarc) -> Iterator[Suggestion]:
-    at, reports_to = f"_dmarc.{domain}", f"mailto:postmaster@{domain}"
+    at = f"_dmarc.{domain}"
     if found.status is Status.ABSENT:
-        yield Suggestion(Step.DMARC_WATCH, at, f"v=DMARC1; p=none; rua={reports_to}")
+        yield Suggestion(Step.DMARC_WATCH, at, f"v=DMARC1; p=none; rua=mailto:postmaster@{domain}")
     elif found.policy == "none" and not found.inherited:
-        if found.reports:
-            step, record = Step.DMARC_QUARANTINE, dmarc.changed(found, "p", "quarantine")
-        else:
-            step, record = Step.DMARC_WATCH, dmarc.changed(found, "rua", reports_to)
+        record = dmarc.with_policy(found, "quarantine")
         if _fit_to_publish(record):
-            yield Suggestion(step, at, record)
+            yield Suggestion(Step.DMARC_QUARANTINE, at, record)
 
 
 def _published(domain: str, senders: Spf, policy: Dmarc, keys: Collection[_FoundKey]) -> Iterator[tuple[str, str]]:

@@ -17,6 +17,7 @@ from email.policy import SMTP
 from typing import Protocol
 
 from bouncefiler.backscatter.advice import Alert, Level
+from bouncefiler.backscatter.letters import Letter
 from bouncefiler.backscatter.outbox import DOSES, Turns, Waiting, take_turns
 
 FIRST_RETRY = timedelta(minutes=1)
@@ -188,6 +189,17 @@ def as_message(alert: Alert, address: str, now: datetime) -> bytes:
     if alert.level is not Level.INFO:
         message["Importance"] = "high"
     message.set_content(alert.body, cte="quoted-printable")
+    return message.as_bytes()
+
+
+def as_draft(letter: Letter, address: str, now: datetime) -> bytes:
+    """Write the letter as a message that its writer has still to address and to send: to nobody."""
+    message = EmailMessage(policy=SMTP)
+    if _is_plain(address):
+        message["From"] = address
+    message["Subject"] = letter.subject
+    message["Date"] = now
+    message.set_content(letter.body.lstrip("\n"), cte="quoted-printable")
     return message.as_bytes()
 
 

@@ -1,14 +1,16 @@
-"""The password of an account, from the one source that the configuration names; this room never goes guessing.
+"""The secrets of an account, each from the one source that the configuration names; this room never goes guessing.
 
+They are its password, and the addresses (URLs) that alerts are sent to, in which there is a token or a password too.
 Only this module knows keyring, which is imported late: it takes longer than everything else at the start. No message
-raised here holds a password, nor the text of a foreign exception, which may.
+raised here holds a secret, nor the text of a foreign exception, which may.
 """
 
 from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Thread
@@ -36,12 +38,46 @@ class Patience(NamedTuple):
 PATIENCE = Patience()
 
 MAX_OCTETS = 65_536
-"""No password is longer than this; a source that says more is not one."""
+"""No secret is longer than this; a source that says more is not one."""
+
+MAX_URLS = 5
+"""So many addresses are notified: each may take some seconds of every attempt."""
 
 _OURS = re.compile(
     r"BOUNCEFILER_.*|NOTIFY_SOCKET|WATCHDOG_(?:PID|USEC)|LISTEN_.*|CREDENTIALS_DIRECTORY|STATE_DIRECTORY|INVOCATION_ID"
 )
 """Variables that were meant for this process only (systemd.exec(5), sd_notify(3))."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Secret:
+    """What is looked for, and how a message speaks of it."""
+
+    account: str
+    user: str
+    noun: str
+    key: str
+    """The configuration's key for its source."""
+    login: str
+    """The command that puts it into the keyring."""
+    name: str
+    """What a variable, a file or an entry for it may be called."""
+    one_line: bool
+
+    def trouble(self, what: str) -> CredentialError:
+        """Make an error that says which account it is about."""
+        return CredentialError(f"account {self.account}: {what}")
+
+
+def _password_of(account: str, user: str) -> _Secret:
+    return _Secret(
+        account, user, "password", "password_from", f"bouncefiler login {account}", "password", one_line=True
+    )
+
+
+def _urls_of(account: str, user: str) -> _Secret:
+    login = f"bouncefiler login {account} --notify"
+    return _Secret(account, user, "list of notification URLs", "notify_from", login, "notify", one_line=False)
 
 
 def password(
@@ -55,21 +91,26 @@ def password(
 ) -> str:
     """Return the password or token that `source` holds for this account.
 
-    A command runs without the variables in `hidden`, which are those that hold other accounts' passwords. Raises
-    CredentialError, whose further lines say which other sources there are and what to write to use them.
+    A command runs without the variables in `hidden`, which are those that hold other secrets; the first line that it
+    prints is the password. Raises CredentialError, whose further lines say which other sources there are and what to
+    write to use them.
     """
-    match source:
-        case KeyringEntry(service=service):
-            found = _from_keyring(service, account, user, patience.keyring)
-        case SystemdCredential(name=name):
-            found = _from_systemd(name, account, environ)
-        case Command(argv=argv):
-            found = _from_command(argv, account, _child_environ(environ, hidden), patience.command)
-        case EnvironmentVariable(name=name):
-            found = _from_environment(name, account, environ)
-        case _:
-            assert_never(source)
-    return _checked(found, account, _place(source))
+    secret = _password_of(account, user)
+    return _checked(_found(source, secret, environ, hidden, patience), secret, _place(source))
+
+
+def notify_urls(
+    source: CredentialSource,
+    account: str,
+    user: str,
+    environ: Mapping[str, str],
+    *,
+    hidden: Collection[str] = (),
+    patience: Patience = PATIENCE,
+) -> tuple[str, ...]:
+    """Return the URLs to notify that `source` holds for this account, one a line. Raises as `password`."""
+    secret = _urls_of(account, user)
+    return _checked_urls(_found(source, secret, environ, hidden, patience), secret, _place(source))
 
 
 def remember(source: CredentialSource, account: str, user: str, password: str) -> None:
@@ -77,38 +118,70 @@ def remember(source: CredentialSource, account: str, user: str, password: str) -
 
     Raises CredentialError when the account's source is another one, or the keyring cannot be used.
     """
-    service = _keyring_service(source, account)
-    secret = _checked(password, account, "what was typed")
-    backend = _usable_backends(account)[0]
-    _ask(account, partial(backend.set_password, service, _entry(account, user), secret))
+    secret = _password_of(account, user)
+    _keep(source, secret, _checked(password, secret, "what was typed"))
+
+
+def remember_urls(source: CredentialSource, account: str, user: str, urls: Sequence[str]) -> None:
+    """Put the URLs to notify into the keyring, over those that may be there. Raises as `remember`."""
+    secret = _urls_of(account, user)
+    _keep(source, secret, "\n".join(_checked_urls("\n".join(urls), secret, "what was typed")))
+
+
+def _keep(source: CredentialSource, secret: _Secret, value: str) -> None:
+    service = _keyring_service(source, secret)
+    backend = _usable_backends(secret)[0]
+    _ask(secret, partial(backend.set_password, service, _entry(secret), value))
 
 
 def forget(source: CredentialSource, account: str, user: str) -> bool:
     """Take the password out of the keyring; return whether it was there. Raises CredentialError like `remember`."""
-    service = _keyring_service(source, account)
-    entry = _entry(account, user)
-    backends = _usable_backends(account)
+    secret = _password_of(account, user)
+    service = _keyring_service(source, secret)
+    entry = _entry(secret)
+    backends = _usable_backends(secret)
     holding = [
-        backend for backend in backends if _ask(account, partial(backend.get_password, service, entry)) is not None
+        backend for backend in backends if _ask(secret, partial(backend.get_password, service, entry)) is not None
     ]
     for backend in holding:
-        _ask(account, partial(backend.delete_password, service, entry))
+        _ask(secret, partial(backend.delete_password, service, entry))
     return bool(holding)
 
 
-def _entry(account: str, user: str) -> str:
+def _found(
+    source: CredentialSource,
+    secret: _Secret,
+    environ: Mapping[str, str],
+    hidden: Collection[str],
+    patience: Patience,
+) -> str:
+    """Return all that the source says, without a line break at its end."""
+    match source:
+        case KeyringEntry(service=service):
+            return _from_keyring(service, secret, patience.keyring)
+        case SystemdCredential(name=name):
+            return _from_systemd(name, secret, environ)
+        case Command(argv=argv):
+            return _from_command(argv, secret, child_environ(environ, hidden), patience.command)
+        case EnvironmentVariable(name=name):
+            return _from_environment(name, secret, environ)
+        case _:
+            assert_never(source)
+
+
+def _entry(secret: _Secret) -> str:
     """Name the keyring entry by account *and* user: the same user name at two servers must not share a password."""
-    return f"{account}/{user}"
+    return f"{secret.account}/{secret.user}"
 
 
-def _keyring_service(source: CredentialSource, account: str) -> str:
+def _keyring_service(source: CredentialSource, secret: _Secret) -> str:
     match source:
         case KeyringEntry(service=service):
             return service
         case _:
-            raise CredentialError(
-                f"account {account}: its password comes from {_place(source)}, not from the keyring; put it there, or "
-                'write `password_from = "keyring"` in the configuration first'
+            raise secret.trouble(
+                f"its {secret.noun} comes from {_place(source)}, not from the keyring; put it there, or write "
+                f'`{secret.key} = "keyring"` in the configuration first'
             )
 
 
@@ -126,29 +199,48 @@ def _place(source: CredentialSource) -> str:
             assert_never(source)
 
 
-def _checked(found: str, account: str, place: str) -> str:
+def _checked(found: str, secret: _Secret, place: str) -> str:
     if not found:
-        raise CredentialError(f"account {account}: the password from {place} is empty")
+        raise secret.trouble(f"the password from {place} is empty")
     if any(mark in found for mark in "\r\n\0"):
         # A line break would end the LOGIN command there and start another (RFC 3501, 9: no CR, LF or NUL in `quoted`).
-        raise CredentialError(f"account {account}: the password from {place} has a line break or a NUL in it")
+        raise secret.trouble(f"the password from {place} has a line break or a NUL in it")
     return found
+
+
+def _checked_urls(found: str, secret: _Secret, place: str) -> tuple[str, ...]:
+    urls = tuple(dict.fromkeys(line for text in found.splitlines() if (line := text.strip())))
+    if not urls:
+        raise secret.trouble(f"there are no notification URLs in {place}; `{secret.login}` says how to put some there")
+    if len(urls) > MAX_URLS:
+        raise secret.trouble(f"there are {len(urls)} notification URLs in {place}, and {MAX_URLS} is the most")
+    for number, url in enumerate(urls, 1):
+        if "://" not in url or not url.isprintable() or " " in url:
+            raise secret.trouble(
+                f"line {number} of the notification URLs from {place} is no URL such as ntfys://TOPIC; "
+                "docs/alerts.md shows how they are written"
+            )
+    return urls
 
 
 def _without_newline(text: str) -> str:
     return text.removesuffix("\n").removesuffix("\r")
 
 
-def _other_sources(account: str) -> str:
-    """Say, in lines to copy, where else a password can be kept."""
-    variable = f"{re.sub('[^A-Z0-9]', '_', account.upper())}_PASSWORD"
+def _other_sources(secret: _Secret) -> str:
+    """Say, in lines to copy, where else it can be kept."""
+    account, key, name = secret.account, secret.key, secret.name
+    table = f"accounts.{account}.alert" if not secret.one_line else f"accounts.{account}"
+    variable = f"{re.sub('[^A-Z0-9]', '_', account.upper())}_{name.upper()}"
+    entry, credential = ("mail", account) if secret.one_line else (name, f"{account}-{name}")
+    printed = "the first line that it prints" if secret.one_line else "all lines that it prints"
     return "\n".join(
         (
-            f"Where else the password can be; write one of these under [accounts.{account}] in the configuration:",
-            f'  password_from = {{ command = ["pass", "show", "mail/{account}"] }}  # the first line that it prints',
-            f'  password_from = {{ systemd = "{account}" }}  # and in the unit, under [Service]:',
-            f"      LoadCredential={account}:/etc/bouncefiler/{account}.password",
-            f'  password_from = {{ environment = "{variable}" }}',
+            f"Where else the {secret.noun} can be; write one of these under [{table}] in the configuration:",
+            f'  {key} = {{ command = ["pass", "show", "{entry}/{account}"] }}  # {printed}',
+            f'  {key} = {{ systemd = "{credential}" }}  # and in the unit, under [Service]:',
+            f"      LoadCredential={credential}:/etc/bouncefiler/{account}.{name}",
+            f'  {key} = {{ environment = "{variable}" }}',
         )
     )
 
@@ -156,30 +248,30 @@ def _other_sources(account: str) -> str:
 # --- keyring ---------------------------------------------------------------------------------------------------------
 
 
-def _from_keyring(service: str, account: str, user: str, seconds: float) -> str:
-    for backend in _usable_backends(account, seconds):
-        found = _ask(account, partial(backend.get_password, service, _entry(account, user)), seconds)
+def _from_keyring(service: str, secret: _Secret, seconds: float) -> str:
+    for backend in _usable_backends(secret, seconds):
+        found = _ask(secret, partial(backend.get_password, service, _entry(secret)), seconds)
         if found is not None:
             return found
-    raise CredentialError(
-        f"account {account}: the keyring holds no password for {user}; `bouncefiler login {account}` asks for it once "
-        f"and keeps it there\n{_other_sources(account)}"
+    raise secret.trouble(
+        f"the keyring holds no {secret.noun} for {secret.user}; `{secret.login}` asks once "
+        f"and keeps what you say there\n{_other_sources(secret)}"
     )
 
 
-def _usable_backends(account: str, seconds: float = PATIENCE.keyring) -> tuple[KeyringBackend, ...]:
+def _usable_backends(secret: _Secret, seconds: float = PATIENCE.keyring) -> tuple[KeyringBackend, ...]:
     """Return the keyrings to ask, best first: several may be running, and then keyring chains them."""
     import keyring  # noqa: PLC0415 - 93 ms, and only for those who use it
     from keyring.backends.chainer import ChainerBackend  # noqa: PLC0415
 
-    chosen = _ask(account, keyring.get_keyring, seconds)
+    chosen = _ask(secret, keyring.get_keyring, seconds)
     chained = tuple(chosen.backends) if isinstance(chosen, ChainerBackend) else (chosen,)
     usable = tuple(backend for backend in chained if _why_not(backend) is None)
     if usable:
         return usable
     reasons = [why for backend in chained if (why := _why_not(backend))]
     why = reasons[0] if reasons else "there is no keyring on this machine, or none is running"
-    raise CredentialError(f"account {account}: {why}\n{_other_sources(account)}")
+    raise secret.trouble(f"{why}\n{_other_sources(secret)}")
 
 
 def _why_not(backend: KeyringBackend) -> str | None:
@@ -198,7 +290,7 @@ def _why_not(backend: KeyringBackend) -> str | None:
     return None
 
 
-def _ask(account: str, question: Callable[[], T], seconds: float = PATIENCE.keyring) -> T:
+def _ask(secret: _Secret, question: Callable[[], T], seconds: float = PATIENCE.keyring) -> T:
     """Ask in a thread that may be left behind: D-Bus waits for ever for a person who isn't there."""
     answers: list[T] = []
     troubles: list[Exception] = []
@@ -215,7 +307,7 @@ def _ask(account: str, question: Callable[[], T], seconds: float = PATIENCE.keyr
     if answers:
         return answers[0]
     why = _trouble(troubles[0]) if troubles else f"the keyring did not answer within {seconds:g} seconds"
-    raise CredentialError(f"account {account}: {why}\n{_other_sources(account)}")
+    raise secret.trouble(f"{why}\n{_other_sources(secret)}")
 
 
 def _trouble(exc: Exception) -> str:
@@ -234,34 +326,31 @@ def _trouble(exc: Exception) -> str:
 # --- systemd ---------------------------------------------------------------------------------------------------------
 
 
-def _from_systemd(name: str, account: str, environ: Mapping[str, str]) -> str:
+def _from_systemd(name: str, secret: _Secret, environ: Mapping[str, str]) -> str:
     """Read $CREDENTIALS_DIRECTORY/NAME (systemd.exec(5), "Credentials")."""
     if "/" in name or name in ("", ".", ".."):
-        raise CredentialError(f"account {account}: {name!r} cannot be the name of a systemd credential")
+        raise secret.trouble(f"{name!r} cannot be the name of a systemd credential")
     directory = environ.get("CREDENTIALS_DIRECTORY")
     if not directory:
-        raise CredentialError(
-            f"account {account}: systemd gave this process no credentials ($CREDENTIALS_DIRECTORY is not set)\n"
-            f"{_unit_lines(name)}"
+        raise secret.trouble(
+            f"systemd gave this process no credentials ($CREDENTIALS_DIRECTORY is not set)\n{_unit_lines(name, secret)}"
         )
     try:
         with (Path(directory) / name).open("rb") as file:
             raw = file.read(MAX_OCTETS)
     except FileNotFoundError:
-        raise CredentialError(
-            f"account {account}: systemd gave this process no credential {name!r}\n{_unit_lines(name)}"
-        ) from None
+        raise secret.trouble(f"systemd gave this process no credential {name!r}\n{_unit_lines(name, secret)}") from None
     except OSError as exc:
         why = exc.strerror or type(exc).__name__
-        raise CredentialError(f"account {account}: the systemd credential {name!r} cannot be read: {why}") from None
-    return _without_newline(_decoded(raw, account, f"the systemd credential {name!r}"))
+        raise secret.trouble(f"the systemd credential {name!r} cannot be read: {why}") from None
+    return _without_newline(_decoded(raw, secret, f"the systemd credential {name!r}"))
 
 
-def _unit_lines(name: str) -> str:
+def _unit_lines(name: str, secret: _Secret) -> str:
     return "\n".join(
         (
             "Write into the unit, under [Service], one of these, then `systemctl daemon-reload` and restart it:",
-            f"  LoadCredential={name}:/etc/bouncefiler/{name}.password",
+            f"  LoadCredential={name}:/etc/bouncefiler/{name}.{secret.name}",
             f"  LoadCredentialEncrypted={name}:/etc/credstore.encrypted/{name}",
             "The first names a file that only root can read (mode 0600); for the second, make the file with",
             f"  systemd-creds encrypt --name={name} - /etc/credstore.encrypted/{name}",
@@ -269,18 +358,18 @@ def _unit_lines(name: str) -> str:
     )
 
 
-def _decoded(raw: bytes, account: str, place: str) -> str:
+def _decoded(raw: bytes, secret: _Secret, place: str) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
-        raise CredentialError(f"account {account}: the password from {place} is not UTF-8 text") from None
+        raise secret.trouble(f"the {secret.noun} from {place} is not UTF-8 text") from None
 
 
 # --- command ---------------------------------------------------------------------------------------------------------
 
 
-def _from_command(argv: tuple[str, ...], account: str, environ: Mapping[str, str], seconds: float) -> str:
-    """Return the first line that the command prints. What it says on standard error may hold secrets: it is dropped."""
+def _from_command(argv: tuple[str, ...], secret: _Secret, environ: Mapping[str, str], seconds: float) -> str:
+    """Return what the command prints, or its first line. Standard error may hold secrets: it is dropped."""
     try:
         done = subprocess.run(  # noqa: S603 - the user's own command, and no shell
             argv,
@@ -292,43 +381,46 @@ def _from_command(argv: tuple[str, ...], account: str, environ: Mapping[str, str
             check=False,
         )
     except FileNotFoundError:
-        raise CredentialError(
-            f"account {account}: there is no program {argv[0]!r} to ask for the password; install it, or write its "
-            "whole path in password_from (a service has a shorter PATH than you)"
+        raise secret.trouble(
+            f"there is no program {argv[0]!r} to ask for the {secret.noun}; install it, or write its "
+            f"whole path in {secret.key} (a service has a shorter PATH than you)"
         ) from None
     except subprocess.TimeoutExpired:
-        raise CredentialError(
-            f"account {account}: the password command {argv[0]!r} took longer than {seconds:g} seconds; it may "
-            "be waiting for you: run the command of password_from by hand, in a terminal"
+        raise secret.trouble(
+            f"the command {argv[0]!r} took longer than {seconds:g} seconds; it may "
+            f"be waiting for you: run the command of {secret.key} by hand, in a terminal"
         ) from None
     except OSError as exc:
         why = exc.strerror or type(exc).__name__
-        raise CredentialError(f"account {account}: the password command {argv[0]!r} cannot be run: {why}") from None
+        raise secret.trouble(f"the command {argv[0]!r} cannot be run: {why}") from None
     if done.returncode != 0:
-        raise CredentialError(
-            f"account {account}: the password command {argv[0]!r} ended with {_ending(done.returncode)}; run the "
-            "command of password_from by hand to see what it says"
+        raise secret.trouble(
+            f"the command {argv[0]!r} ended with {_ending(done.returncode)}; run the "
+            f"command of {secret.key} by hand to see what it says"
         )
-    first_line = done.stdout[:MAX_OCTETS].split(b"\n", 1)[0]
-    return _without_newline(_decoded(first_line, account, f"the command {argv[0]!r}"))
+    told = done.stdout[:MAX_OCTETS]
+    if secret.one_line:  # `pass` keeps notes in the further ones
+        told = told.split(b"\n", 1)[0]
+    return _without_newline(_decoded(told, secret, f"the command {argv[0]!r}"))
 
 
 def _ending(returncode: int) -> str:
     return f"status {returncode}" if returncode > 0 else f"signal {-returncode}"
 
 
-def _child_environ(environ: Mapping[str, str], hidden: Collection[str]) -> dict[str, str]:
+def child_environ(environ: Mapping[str, str], hidden: Collection[str]) -> dict[str, str]:
+    """Return the variables that a process of somebody else's may have: not `hidden`, nor what is for us only."""
     return {name: value for name, value in environ.items() if name not in hidden and not _OURS.fullmatch(name)}
 
 
 # --- environment -----------------------------------------------------------------------------------------------------
 
 
-def _from_environment(name: str, account: str, environ: Mapping[str, str]) -> str:
+def _from_environment(name: str, secret: _Secret, environ: Mapping[str, str]) -> str:
     try:
         return environ[name]
     except KeyError:
-        raise CredentialError(
-            f"account {account}: the environment variable {name} is not set; set it for the process that runs "
-            f"bouncefiler, or keep the password elsewhere\n{_other_sources(account)}"
+        raise secret.trouble(
+            f"the environment variable {name} is not set; set it for the process that runs "
+            f"bouncefiler, or keep the {secret.noun} elsewhere\n{_other_sources(secret)}"
         ) from None

@@ -14,6 +14,7 @@ from bouncefiler.edge.imap.names import HOLDS_NOTHING, encoded
 from bouncefiler.edge.imap.reader import Selected
 from bouncefiler.edge.imap.replies import copyuid, flags_of, number_in
 from bouncefiler.edge.imap.sent import ImapSentReader
+from bouncefiler.edge.imap.special import special_folders
 from bouncefiler.edge.imap.trouble import in_our_words, plain, refusal, said_in
 from bouncefiler.errors import CannotMove, FolderMissing, OverQuota, Unreachable
 from bouncefiler.filing.plan import MessageRef, Method, MoveBatch, uid_set
@@ -93,8 +94,12 @@ class ImapAccount(ImapSentReader):
             for start in range(0, len(uids), REMOVE_AT_ONCE):
                 self._expunge(uids[start : start + REMOVE_AT_ONCE])
 
+    def drafts_folders(self) -> tuple[str, ...]:
+        """Return where drafts are kept, by the flag or the usual names; other people's folders are left out."""
+        return special_folders(self._own_folders(), "\\Drafts")
+
     def append(self, folder: str, message: bytes, flags: Sequence[str] = (), when: datetime | None = None) -> None:
-        """Put a message of our own, an alert, into a folder. Raises OverQuota, FolderMissing, Unreachable."""
+        """Put a message of our own, such as an alert, into a folder. Raises OverQuota, FolderMissing, Unreachable."""
         name = imap_utf7.encode(self._names.to_server(folder))
         with in_our_words(self._server):
             self._pipe.drain()
