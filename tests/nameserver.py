@@ -34,6 +34,8 @@ class Fault(Enum):
     REFUSED = auto()
     GARBAGE = auto()
     """Octets that are no DNS message."""
+    HANG_UP = auto()
+    """By UDP it says: ask by TCP; and there it ends the connection without a word."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ class Nameserver:
             with connection, suppress(OSError):
                 (size,) = struct.unpack("!H", connection.recv(2))
                 reply = self._reply(connection.recv(size), 65_535)
-                connection.sendall(struct.pack("!H", len(reply or b"")) + (reply or b""))
+                if reply and not dns.message.from_wire(reply).flags & dns.flags.TC:
+                    connection.sendall(struct.pack("!H", len(reply)) + reply)
 
     def _reply_udp(self, sock: socket.socket, wire: bytes, peer: tuple[str, int]) -> None:
         reply = self._reply(wire, dns.message.from_wire(wire).payload or 512)
@@ -112,6 +115,8 @@ class Nameserver:
         match self.zone.get(name):
             case None:
                 reply.set_rcode(dns.rcode.NXDOMAIN)
+            case Fault.HANG_UP:
+                reply.flags |= dns.flags.TC
             case Fault() as fault:
                 reply.set_rcode(dns.rcode.from_text(fault.name))
             case _:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 from importlib import resources
@@ -21,8 +21,8 @@ from bouncefiler.backscatter.spf import Spf
 from bouncefiler.backscatter.wording import words
 
 MAX_SELECTORS = 10
-MAX_SHOWN = 160
-"""Characters of foreign text in a finding."""
+MAX_SHOWN, MAX_IN_SUMMARY = 160, 60
+"""Characters of foreign text in a finding, and in a line of the summary."""
 MAX_SUGGESTED = 1_000
 """Characters of a record that is proposed; a longer one is no work for a program."""
 
@@ -211,7 +211,8 @@ def summary(posture: Posture, language: str) -> tuple[str, ...]:
         return (short["provider"].format(domain=posture.domain, provider=posture.provider),)
     worst = _worst_by_area(posture)
     if any(finding.severity in {Severity.WEAK, Severity.BAD} for finding in worst):
-        return (*(sentence(finding, language) for finding in worst), short["more"])
+        brief = (replace(finding, text=_cut(finding.text, MAX_IN_SUMMARY)) for finding in worst)
+        return (*(sentence(finding, language) for finding in brief), short["more"])
     return (short["unknown" if worst else "good"].format(domain=posture.domain),)
 
 
@@ -290,9 +291,11 @@ def _lax(found: Spf) -> Iterator[Finding]:
 _FoundKey = tuple[str, Status, Key | None]
 
 
-def _key_names(domain: str, selectors: Collection[str]) -> Iterator[tuple[str, str]]:
-    named = ((selector, domain_name(f"{selector}._domainkey.{domain}")) for selector in sorted(set(selectors)))
-    yield from [(selector, at) for selector, at in named if at][:MAX_SELECTORS]
+def _key_names(domain: str, selectors: Collection[str]) -> list[tuple[str, str]]:
+    """Return the selectors that are names, and where their keys are."""
+    below = f"._domainkey.{domain}"
+    named = sorted({at for selector in selectors if (at := domain_name(f"{selector}{below}"))})
+    return [(at.removesuffix(below), at) for at in named[:MAX_SELECTORS]]
 
 
 def _of_dkim(keys: Collection[_FoundKey]) -> Iterator[Finding]:
@@ -390,7 +393,11 @@ def _fit_to_publish(record: str) -> bool:
 def _shown(text: str) -> str:
     """Return foreign text as it may be shown: what is published about mail is printable ASCII, or wrong."""
     plain = "".join(char if " " <= char <= "~" else "?" for char in text[: MAX_SHOWN + 1])
-    return plain if len(plain) <= MAX_SHOWN else f"{plain[: MAX_SHOWN - 1]}…"
+    return _cut(plain, MAX_SHOWN)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 @cache

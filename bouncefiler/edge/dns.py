@@ -42,6 +42,9 @@ MAX_TEXT = 16_384
 PAYLOAD = 1_232
 """Octets that a server may send by UDP (dnsflagday.net/2020); a longer answer comes by TCP."""
 
+_FAILURES = (dns.exception.DNSException, OSError, EOFError, ValueError)
+"""What dnspython raises over servers and what they say; EOFError when a connection ends too soon."""
+
 _Kept = tuple[float, Answer]
 
 
@@ -134,7 +137,7 @@ class Resolver:
                 break
             try:
                 response = self._exchange(name, kind, server, wait)
-            except (dns.exception.DNSException, OSError, ValueError):
+            except _FAILURES:
                 continue
             if response.rcode() in {dns.rcode.NOERROR, dns.rcode.NXDOMAIN}:
                 return response
@@ -153,7 +156,7 @@ def _system_servers() -> list[str]:
     """Return what the system says now: a laptop's servers change with its network."""
     try:
         return [server for server in dns.resolver.Resolver().nameservers if isinstance(server, str)]
-    except dns.resolver.NoResolverConfiguration:
+    except _FAILURES:  # there is no resolv.conf, or none that can be read
         return []
 
 
@@ -164,7 +167,7 @@ def _read(response: dns.message.Message) -> tuple[Answer, float]:
     try:
         chain = response.resolve_chaining()  # follows CNAME; takes a negative answer's time from its SOA (RFC 2308)
         values = tuple(_values(chain.answer or ()))
-    except (dns.exception.DNSException, ValueError):
+    except _FAILURES:
         return UNKNOWN, UNKNOWN_TTL
     if sum(map(len, values)) > MAX_TEXT:
         return UNKNOWN, UNKNOWN_TTL

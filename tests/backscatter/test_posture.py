@@ -497,5 +497,8 @@ def test_whatever_is_published_is_told_in_clean_lines(first: str, second: str) -
         assert said.isprintable()
         assert len(finding.text) <= MAX_SHOWN
     assert all(suggestion.record.isascii() and suggestion.record.isprintable() for suggestion in found.suggestions)
-    assert all(text.isprintable() for _, text in found.published)
-    assert len(summary(found, "en")) <= 5
+    assert all(text.isascii() and text.isprintable() for _, text in found.published if not text.endswith("…"))
+    assert all(name.isascii() and name.isprintable() for name, _ in found.published)
+    lines = summary(found, "en")
+    assert len(lines) <= 5
+    assert max(map(len, lines)) <= 180
