@@ -227,9 +227,19 @@ def _try(account: Account, settings: Settings, password: str) -> None:
             store.login_accepted()
 
 
-def take_desk(account: Account, settings: Settings, environ: Mapping[str, str], holder: str) -> Desk:
-    """Take hold of the account's state, so that no other bouncefiler works on it. Raises StoreBusy, StoreBroken."""
-    return Desk(account, settings, environ, open_store(_state_file(account, settings), holder=holder))
+def take_desk(
+    account: Account,
+    settings: Settings,
+    environ: Mapping[str, str],
+    holder: str,
+    names: Callable[[Settings], Limitable] | None = None,
+) -> Desk:
+    """Take hold of the account's state, so that no other bouncefiler works on it. Raises StoreBusy, StoreBroken.
+
+    `names` makes the name service to ask, when it is to be another one than `name_service` gives.
+    """
+    store = open_store(_state_file(account, settings), holder=holder)
+    return Desk(account, settings, environ, store, names or name_service)
 
 
 @contextmanager
@@ -250,6 +260,7 @@ class Desk:
     settings: Settings
     environ: Mapping[str, str]
     store: Store
+    make_names: Callable[[Settings], Limitable]
     connection: imap.ImapAccount | None = field(default=None, init=False)
     raised: tuple[advice.Alert, ...] = field(default=(), init=False)
     """The alerts that the last sweep gave rise to."""
@@ -396,7 +407,7 @@ class Desk:
 
     def _name_service(self) -> Limitable:
         if self._names is None:
-            self._names = name_service(self.settings)
+            self._names = self.make_names(self.settings)
         return self._names
 
     def deliver(self) -> None:

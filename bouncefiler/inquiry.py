@@ -16,6 +16,7 @@ from bouncefiler.backscatter.provenance import (
     Attribution,
     Clues,
     Coverage,
+    Found,
     Known,
     Provenance,
     Reason,
@@ -33,6 +34,8 @@ PATIENCE = timedelta(days=2)
 
 SAVING = timedelta(hours=1)
 """… and usually takes: a mail program saves what it sends after it has sent it, and a bounce comes within seconds."""
+
+_MISSES = Reason.NOT_IN_SENT | Reason.NEVER_WROTE
 
 MAX_LESSONS = 1_000
 """From so many returned messages on, the way that the owner's mail takes is known well enough."""
@@ -61,6 +64,9 @@ class Files(Protocol):
 
     def sent_known(self, message_ids: Collection[str]) -> frozenset[str]:
         """Return those of the Message-IDs that are among the sent mail."""
+
+    def written_to(self, addresses: Collection[str]) -> frozenset[str]:
+        """Return those of the addresses that mail was sent to."""
 
     def habits(self, what: str) -> Mapping[str, int]:
         """Return what is usual in the owner's mail, each value with its number."""
@@ -124,9 +130,10 @@ def _ask(files: Files, batch: Sequence[Pending], known: Known, witnesses: Witnes
     missing = [id_ for id_ in _of_interest(batch, known) if id_ not in sent]
     if missing:
         sent |= set(witnesses.elsewhere(missing))
+    contacts = files.written_to({address for pending in batch for address in pending.clues.recipients})
     proofs = [_proofs(pending, known, witnesses) for pending in batch]
     found = [
-        attribute(pending.clues, pending.received_at, known, sent, proof)
+        attribute(pending.clues, pending.received_at, known, Found(sent, contacts, proof))
         for pending, proof in zip(batch, proofs, strict=True)
     ]
     _learn(files, zip(batch, found, strict=True), chain.from_iterable(proofs), known, now)
@@ -153,7 +160,7 @@ def _settled(pending: Pending, what: Attribution, now: datetime) -> bool:
     if what.provenance is Provenance.GENUINE:
         return True
     waits = PATIENCE if what.provenance is Provenance.UNKNOWN else SAVING
-    return now - pending.noted >= waits or (waits is SAVING and Reason.NOT_IN_SENT not in what.reasons)
+    return now - pending.noted >= waits or (waits is SAVING and not what.reasons & _MISSES)
 
 
 def _learn(

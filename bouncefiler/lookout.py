@@ -71,7 +71,8 @@ class Lookout:
 
     def _providers(self) -> frozenset[str]:
         relays = usual_relays(self.store.habits("relay"), self.store.habits("chain").get("all", 0))
-        return providers_of((self.account.server.host, domain_of(self.account.server.user), *relays))
+        addresses = (self.account.server.user, *self.account.addresses)
+        return providers_of((self.account.server.host, *map(domain_of, addresses), *relays))
 
     def watch(self, now: datetime) -> tuple[advice.Alert, ...]:
         """Look whether there are more bounces than usual, or no longer are; put what there is to say in the outbox."""

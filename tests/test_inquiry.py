@@ -25,6 +25,7 @@ class Shelf:
 
     waiting: list[Pending] = field(default_factory=list)
     sent: frozenset[str] = frozenset()
+    contacts: frozenset[str] = frozenset()
     batch: int = 2
     asked: set[str] = field(default_factory=set)
     found: dict[str, tuple[Attribution, bool]] = field(default_factory=dict)
@@ -40,6 +41,9 @@ class Shelf:
 
     def sent_known(self, message_ids: Collection[str]) -> frozenset[str]:
         return self.sent & set(message_ids)
+
+    def written_to(self, addresses: Collection[str]) -> frozenset[str]:
+        return self.contacts & set(addresses)
 
     def habits(self, what: str) -> Mapping[str, int]:
         return self.usual[what]
@@ -91,6 +95,16 @@ def test_what_the_server_knows_as_sent_elsewhere_was_sent() -> None:
 
     assert shelf.found["2"][0].provenance is Provenance.GENUINE
     assert shelf.found["1"][0].provenance is not Provenance.GENUINE
+
+
+def test_whom_the_owner_writes_to_tells_of_bounces_that_return_nothing() -> None:
+    clues = Clues(recipients=("bo@example.net",))
+    shelf = Shelf([pending(1, clues), pending(2, replace(clues, recipients=("x@example.net",)))])
+    shelf.contacts = frozenset({"bo@example.net"})
+    ask(shelf)
+
+    assert shelf.found["1"][0].reasons is Reason.WROTE_TO
+    assert shelf.found["2"][0].reasons is Reason.NEVER_WROTE
 
 
 def test_the_server_is_asked_only_about_what_looks_like_the_owners() -> None:

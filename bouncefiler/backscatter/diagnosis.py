@@ -40,6 +40,10 @@ class Tally:
     in_sent: int = 0
     not_in_sent: int = 0
     """Of which it is known that it is not among the sent mail."""
+    wrote_to: int = 0
+    """Which show no message, and are about somebody whom the owner has written to."""
+    never_wrote: int = 0
+    """… or about nobody of these."""
     refused_as_forged: int = 0
     signed_unsent: int = 0
     provider_signed_unsent: int = 0
@@ -88,6 +92,8 @@ def tally(counted: Iterable[tuple[Provenance, Reason, int]]) -> Tally:
         with_id=of(Reason.HAS_ID),
         in_sent=of(Reason.IN_SENT),
         not_in_sent=of(unsent),
+        wrote_to=of(Reason.WROTE_TO),
+        never_wrote=of(Reason.NEVER_WROTE),
         refused_as_forged=of(Reason.REFUSED_AS_FORGED),
         signed_unsent=of(Reason.SIGNED | unsent, excused),
         provider_signed_unsent=of(Reason.PROVIDER_SIGNED | unsent, excused),
@@ -112,7 +118,7 @@ def signs(today: Tally, earlier: Tally, earlier_days: float, burst: Burst) -> tu
             Sign.PROVIDER_SIGNED_UNSENT,
             rises(today.provider_signed_unsent, earlier.provider_signed_unsent, PROVIDER_SIGNED_UNSENT),
         ),
-        (Sign.BURST, today.in_sent >= BURST_BOUNCES and _to_strangers(burst)),
+        (Sign.BURST, today.in_sent + today.wrote_to >= BURST_BOUNCES and _to_strangers(burst)),
     )
     return tuple(sign for sign, holds in found if holds)
 

@@ -35,9 +35,12 @@ class Findings:
     def shown_forged(self) -> bool:
         """Whether there is evidence that the owner has not sent the returned messages, and none that they have."""
         told = self.tally
-        if told is None or self.signs or told.in_sent or told.provider_signed_unsent or told.signed_unsent:
+        if told is None or self.signs or told.in_sent or told.wrote_to:
             return False
-        return told.forged >= CLEAR and 2 * told.forged >= told.bounces
+        if told.provider_signed_unsent or told.signed_unsent:
+            return False
+        shown = told.forged + told.never_wrote
+        return shown >= CLEAR and 2 * shown >= told.bounces
 
 
 def evidence_lines(found: Findings, words: Mapping[str, Any], number: Callable[[float], str]) -> tuple[str, ...]:
@@ -77,6 +80,10 @@ def _of_comparison(
         yield _counted(words["all-in-sent"], told.in_sent, number)
     elif told.not_in_sent:
         yield _counted(words["none-in-sent"], told.not_in_sent, number)
+    elif told.never_wrote and not told.wrote_to:
+        yield _counted(words["never-wrote"], told.never_wrote, number)
+    elif told.wrote_to:
+        yield _counted(words["wrote-to"], told.wrote_to, number)
     elif not told.with_id:
         yield str(words["nothing-returned"])
     elif not found.looked_up:

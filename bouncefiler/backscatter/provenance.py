@@ -20,6 +20,7 @@ from bouncefiler.recognition.verdict import Cause, Kind, Verdict
 
 MAX_RELAYS = 20
 MAX_RESULTS = 10
+MAX_RECIPIENTS = 20
 MAX_FAILURES = 200
 """Recipients of one bounce that are remembered as failed."""
 
@@ -84,6 +85,10 @@ class Reason(IntFlag):
     """The owner's provider says that the account may send no more."""
     MAILING = 262_144
     """It says itself that it went to many (List-Id, List-Unsubscribe)."""
+    WROTE_TO = 524_288
+    """There is no id, and a recipient who could not be reached is somebody whom the owner has written to."""
+    NEVER_WROTE = 1_048_576
+    """There is no id, and none of them is, in all sent mail. They may stand for others: mail is forwarded."""
 
 
 _PROOF = Reason.IN_SENT | Reason.SIGNED
@@ -103,6 +108,8 @@ _WEIGHTS: Mapping[Reason, int] = {
     Reason.FOREIGN_ID: -1,
     Reason.OTHER_SYSTEM: 2,
     Reason.BLOCKED: 2,
+    Reason.WROTE_TO: 2,
+    Reason.NEVER_WROTE: -1,
 }
 _ENOUGH = 2
 
@@ -116,6 +123,8 @@ class Clues:
     from_: str = ""
     sent_to: str = ""
     """Where the bounce was delivered to."""
+    recipients: tuple[str, ...] = ()
+    """Whom the message could not be delivered to."""
     relays: tuple[str, ...] = ()
     """Hosts that took it, newest first."""
     reporting: str = ""
@@ -192,12 +201,22 @@ class Failure:
     permanent: bool
 
 
-def attribute(
-    clues: Clues, received_at: datetime, known: Known, sent: Collection[str], proofs: Sequence[Proof] = ()
-) -> Attribution:
-    """Weigh what a bounce shows. `sent` holds those of its ids that are among the sent mail."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was found out about a message, or about a batch of them."""
+
+    sent: Collection[str] = ()
+    """Message-IDs that are among the sent mail."""
+    contacts: Collection[str] = ()
+    """Addresses that were written to."""
+    proofs: Sequence[Proof] = ()
+    """What became of verifying the message's signatures."""
+
+
+def attribute(clues: Clues, received_at: datetime, known: Known, found: Found) -> Attribution:
+    """Weigh what a bounce shows against what is known."""
     reasons = Reason.NOTHING
-    for reason in _reasons(clues, received_at, known, sent, proofs):
+    for reason in _reasons(clues, received_at, known, found):
         reasons |= reason
     return Attribution(_weigh(reasons), reasons)
 
@@ -211,20 +230,24 @@ def _weigh(reasons: Reason) -> Provenance:
     return Provenance.GENUINE if weight > 0 else Provenance.FORGED
 
 
-def _reasons(
-    clues: Clues, received_at: datetime, known: Known, sent: Collection[str], proofs: Sequence[Proof]
-) -> Iterator[Reason]:
+def _reasons(clues: Clues, received_at: datetime, known: Known, found: Found) -> Iterator[Reason]:
+    sent = any(id_ in found.sent for id_ in clues.ids)
+    covered = known.coverage.holds(received_at)
     if clues.ids:
         yield Reason.HAS_ID
-    if any(id_ in sent for id_ in clues.ids):
-        yield Reason.IN_SENT
-    elif clues.ids and known.coverage.holds(received_at):
-        yield Reason.NOT_IN_SENT
-    yield from _by_signature(clues, known, proofs)
+        if sent:
+            yield Reason.IN_SENT
+        elif covered:
+            yield Reason.NOT_IN_SENT
+    elif any(address in found.contacts for address in clues.recipients):
+        yield Reason.WROTE_TO
+    elif clues.recipients and covered and known.coverage.complete:
+        yield Reason.NEVER_WROTE
+    yield from _by_signature(clues, known, found.proofs)
     yield from _by_other_servers(clues, known)
     yield from _by_way(clues, known)
     yield from _by_look(clues, known)
-    if clues.blocked_at and (clues.blocked_at in known.providers or any(id_ in sent for id_ in clues.ids)):
+    if clues.blocked_at and (clues.blocked_at in known.providers or sent):
         yield Reason.BLOCKED
     if clues.mailing:
         yield Reason.MAILING
@@ -304,6 +327,7 @@ def clues_of(verdict: Verdict) -> Clues:
         ids=tuple(dict.fromkeys((own_id[0],) if own_id else verdict.answers)),
         from_=sender if "@" in sender else "",
         sent_to=verdict.sent_to,
+        recipients=tuple(failure.address for failure in failures_of(verdict))[:MAX_RECIPIENTS],
         relays=tuple(_takers(original.received))[:MAX_RELAYS] if original else (),
         reporting=host_name(verdict.reporting_mta or ""),
         results=tuple(_results(original.authentication))[:MAX_RESULTS] if original else (),

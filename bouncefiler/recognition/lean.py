@@ -1,6 +1,7 @@
 """Which messages are worth reading: decided for each message of a folder from four header fields as they stand.
 
-It may say yes too often, that costs 8 KiB; it must not say no to a bounce. Words are cut to their first five
+It may say yes too often, that costs 8 KiB; it must not say no to a bounce. Automatic answers are worth it, too, as far
+as their subject says what they are: those to mail that was never sent are signs of forgery. Words are cut to their first five
 letters and
 looked up in a set: a regular expression with as many branches takes ten times as long, and this runs for every
 message.
@@ -41,6 +42,8 @@ _STEMS = frozenset(
         "gecik", "iade",  # tr
         "edast", "ebaon", "lliur", "endar",  # et, ca
         "atras", "adiad",  # pt
+        # Subject: automatic answers and challenges, which count when they answer what was never sent
+        "autom", "absen", "ausen", "abwes", "afwez", "spama", "boxbe", "blueb", "frava", "nieob", "nepri",
     )
     for stem in (stem[:5],)
 )  # fmt: skip
@@ -51,7 +54,7 @@ _MARKS = tuple(
         "/report", "report-type", "mail system", "mail router", "mail service", "mail_service", "mailservice",
         "content-filter", "@sns.", "not member", "error in",
         "error sending", "mail error", "could not", "from: <>", 'from: ""', "mailer", "daemon", "postmaster",
-        "post_master", "microsoftexchange", "microsoft outlook",
+        "post_master", "microsoftexchange", "microsoft outlook", "out of office", "autoreply", "auto-reply",
     )
 )  # fmt: skip
 
@@ -73,6 +76,10 @@ _FOREIGN_MARKS = (
     "מסיר", "לא ניתן", "נמסר", "הודע", "הוחזר", "חוזר", "נכשל", "כשל", "שגיא", "עיכוב", "עוכב", "מושה", "מערכת הדואר",
     "מערכת דואר", "تعذر", "فشل", "تسليم", "توصيل", "لم يتم", "لم تصل", "مرتجع", "معاد", "إرجاع", "غير قابل", "متأخر",
     "مؤجل", "تأخير", "نظام البريد", "वितर", "सुपुर्द", "डिलीवर", "नहीं भेजा", "संदेश वापस", "विलंबित",
+    # automatic answers
+    "автоматич", "автоответ", "відсутн", "отсъств", "自动回复", "自動回覆", "自動返信", "自動応答", "不在",
+    "자동", "부재",
+    "αυτοματ", "อัตโนมัติ", "tự động", "אוטומט", "תגובה", "تلقائ", "آلي", "रद अन", "स्वचालित",
     "não", "échec", "nedoruč", "nie można", "nu s-a", "kézbes", "kézbesít", "levér", "olevererbar",
 )  # fmt: skip
 

@@ -183,6 +183,7 @@ class TestEvidence:
             Tally(bounces=347, forged=330, in_sent=1, with_id=312, not_in_sent=311),
             Tally(bounces=347, forged=100, with_id=100, not_in_sent=100),
             Tally(bounces=347, forged=330, with_id=312, not_in_sent=312, provider_signed_unsent=1),
+            Tally(bounces=347, forged=330, with_id=312, not_in_sent=312, wrote_to=1),
         ],
     )
     def test_as_long_as_something_speaks_against_it_the_reader_is_asked_to_look(self, tally: Tally) -> None:
@@ -196,6 +197,8 @@ class TestEvidence:
     @pytest.mark.parametrize(
         ("findings", "said"),
         [
+            (Findings(tally=Tally(bounces=9, never_wrote=8)), "8 bounces do not show"),
+            (Findings(tally=Tally(bounces=9, wrote_to=1)), "It names somebody whom you have written to"),
             (Findings(tally=Tally(bounces=9)), "do not show which messages they are about"),
             (Findings(tally=Tally(bounces=9, with_id=9), looked_up=False), "Sent folder could not be read"),
         ],

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bouncefiler.backscatter import provenance
 from bouncefiler.backscatter.proof import Outcome, Proof
-from bouncefiler.backscatter.provenance import Clues, Coverage, Known, Provenance, Reason, attribute, clues_of
+from bouncefiler.backscatter.provenance import Clues, Coverage, Found, Known, Provenance, Reason, attribute, clues_of
 from bouncefiler.recognition import classify, rulebook
 from bouncefiler.recognition.verdict import Cause, Kind, Original, Recipient, Verdict
 from tests.recognition.samples import all_samples
@@ -70,13 +70,13 @@ class TestOneKindOfEvidence:
     def test_says_what_it_is_worth(
         self, clues: Clues, sent: set[str], proofs: list[Proof], expected: Provenance, why: Reason
     ) -> None:
-        found = attribute(clues, NOON, KNOWN, sent, proofs)
+        found = attribute(clues, NOON, KNOWN, Found(sent, (), proofs))
 
         assert (found.provenance, found.reasons & why) == (expected, why)
 
     def test_a_signature_of_a_shared_provider_proves_only_the_provider(self) -> None:
         clues = replace(OURS, from_="ana.lima@gmail.com")
-        found = attribute(clues, NOON, KNOWN, set(), [signature("gmail.com")])
+        found = attribute(clues, NOON, KNOWN, Found(proofs=[signature("gmail.com")]))
 
         assert found.provenance is Provenance.UNKNOWN
         assert Reason.PROVIDER_SIGNED in found.reasons
@@ -84,15 +84,15 @@ class TestOneKindOfEvidence:
 
     def test_of_another_user_of_the_provider_it_says_nothing(self) -> None:
         clues = replace(OURS, from_="somebody.else@gmail.com")
-        found = attribute(clues, NOON, KNOWN, set(), [signature("gmail.com")])
+        found = attribute(clues, NOON, KNOWN, Found(proofs=[signature("gmail.com")]))
 
         assert not found.reasons & (Reason.PROVIDER_SIGNED | Reason.SIGNED)
 
     def test_untagged_counts_only_where_tags_are_usual(self) -> None:
         clues = Clues(sent_to="ana@example.org")
 
-        assert attribute(clues, NOON, KNOWN, set()).provenance is Provenance.UNKNOWN
-        assert attribute(clues, NOON, replace(KNOWN, tagged=True), set()).provenance is Provenance.FORGED
+        assert attribute(clues, NOON, KNOWN, Found()).provenance is Provenance.UNKNOWN
+        assert attribute(clues, NOON, replace(KNOWN, tagged=True), Found()).provenance is Provenance.FORGED
 
     @pytest.mark.parametrize(
         ("result", "expected"),
@@ -103,24 +103,49 @@ class TestOneKindOfEvidence:
     ) -> None:
         told = (("mx.example.net", "spf", result, "example.org"),)
 
-        assert attribute(Clues(results=told, reporting="mx.example.net"), NOON, KNOWN, set()).provenance is expected
-        assert attribute(Clues(results=told, reporting="mx.other.example"), NOON, KNOWN, set()).reasons == 0
-        assert attribute(Clues(results=told), NOON, KNOWN, set()).reasons == 0
+        assert attribute(Clues(results=told, reporting="mx.example.net"), NOON, KNOWN, Found()).provenance is expected
+        assert attribute(Clues(results=told, reporting="mx.other.example"), NOON, KNOWN, Found()).reasons == 0
+        assert attribute(Clues(results=told), NOON, KNOWN, Found()).reasons == 0
 
     def test_another_system_of_the_owners_is_named_in_the_configuration(self) -> None:
         clues = Clues(ids=("<1@shop.example.net>",), from_="shop@example.net")
         known = replace(KNOWN, also_sends=frozenset({"example.net"}))
 
-        assert attribute(clues, NOON, KNOWN, set()).provenance is Provenance.FORGED
-        assert attribute(clues, NOON, known, set()).provenance is Provenance.UNKNOWN
+        assert attribute(clues, NOON, KNOWN, Found()).provenance is Provenance.FORGED
+        assert attribute(clues, NOON, known, Found()).provenance is Provenance.UNKNOWN
 
     def test_a_blocked_account_is_believed_of_the_owners_provider_or_of_the_owners_mail(self) -> None:
         clues = replace(OURS, blocked_at="Microsoft")
 
-        assert Reason.BLOCKED not in attribute(clues, NOON, KNOWN, set()).reasons
-        assert Reason.BLOCKED in attribute(clues, NOON, KNOWN, {ID}).reasons
+        assert Reason.BLOCKED not in attribute(clues, NOON, KNOWN, Found()).reasons
+        assert Reason.BLOCKED in attribute(clues, NOON, KNOWN, Found({ID})).reasons
         theirs = replace(KNOWN, providers=frozenset({"Microsoft"}))
-        assert Reason.BLOCKED in attribute(clues, NOON, theirs, set()).reasons
+        assert Reason.BLOCKED in attribute(clues, NOON, theirs, Found()).reasons
+
+
+class TestWithoutAnId:
+    """Some servers return nothing of the message; whom it was for, they say."""
+
+    CLUES = Clues(recipients=("bo@example.net", "cy@example.net"))
+    COMPLETE = replace(KNOWN, coverage=Coverage(None, NOON, complete=True))
+
+    def test_somebody_whom_the_owner_writes_to_speaks_for_the_owner(self) -> None:
+        found = attribute(self.CLUES, NOON, KNOWN, Found(contacts={"cy@example.net"}))
+
+        assert (found.provenance, found.reasons) == (Provenance.GENUINE, Reason.WROTE_TO)
+
+    def test_nobody_whom_the_owner_ever_wrote_to_speaks_weakly_against(self) -> None:
+        found = attribute(self.CLUES, NOON, self.COMPLETE, Found())
+
+        assert (found.provenance, found.reasons) == (Provenance.UNKNOWN, Reason.NEVER_WROTE)
+
+    def test_that_is_only_known_when_all_sent_mail_is(self) -> None:
+        assert attribute(self.CLUES, NOON, KNOWN, Found()).reasons is Reason.NOTHING
+
+    def test_where_there_is_an_id_that_decides(self) -> None:
+        clues = replace(self.CLUES, ids=(ID,))
+
+        assert not attribute(clues, NOON, self.COMPLETE, Found(contacts={"bo@example.net"})).reasons & Reason.WROTE_TO
 
 
 class TestWhatIsNotKnown:
@@ -134,22 +159,22 @@ class TestWhatIsNotKnown:
         ],
     )
     def test_a_miss_counts_only_where_the_sent_mail_is_known(self, coverage: Coverage) -> None:
-        found = attribute(OURS, NOON, replace(KNOWN, coverage=coverage), set())
+        found = attribute(OURS, NOON, replace(KNOWN, coverage=coverage), Found())
 
         assert Reason.NOT_IN_SENT not in found.reasons
 
     def test_a_young_sent_folder_is_known_down_to_its_beginning(self) -> None:
         coverage = Coverage(NOON - timedelta(days=3), NOON, complete=True)
 
-        assert Reason.NOT_IN_SENT in attribute(OURS, NOON, replace(KNOWN, coverage=coverage), set()).reasons
+        assert Reason.NOT_IN_SENT in attribute(OURS, NOON, replace(KNOWN, coverage=coverage), Found()).reasons
 
     def test_a_few_sent_messages_do_not_tell_what_ids_look_like(self) -> None:
         few = replace(KNOWN, id_domains={"example.org": 19})
 
-        assert Reason.FOREIGN_ID not in attribute(Clues(ids=("<7@spam.example>",)), NOON, few, set()).reasons
+        assert Reason.FOREIGN_ID not in attribute(Clues(ids=("<7@spam.example>",)), NOON, few, Found()).reasons
 
     def test_what_nobody_knows_anything_of_is_unknown(self) -> None:
-        assert attribute(OURS, NOON, Known(), set()).provenance is Provenance.UNKNOWN
+        assert attribute(OURS, NOON, Known(), Found()).provenance is Provenance.UNKNOWN
 
 
 @given(st.sets(st.sampled_from([reason for reason in Reason if not reason & (Reason.IN_SENT | Reason.SIGNED)])))

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from bouncefiler.edge.store.base import Base, Writable
 from bouncefiler.edge.store.rows import EPOCH, KEPT, Row, epoch, moment_or_none, storable
 from bouncefiler.recognition import message_id
-from bouncefiler.recognition.outgoing import Habit, Outgoing
+from bouncefiler.recognition.outgoing import Habit, Outgoing, contact_key
 from bouncefiler.sent import SentBurst, SentCoverage, SentMark, coverage_of
 
 MAX_CONTACTS = 200_000
@@ -33,6 +33,12 @@ class SentMailReader(Base):
         with self._reading() as db:
             known = set(_known(db, asked.values()))
         return frozenset(id_ for id_, key in asked.items() if key in known)
+
+    def written_to(self, addresses: Collection[str]) -> frozenset[str]:
+        """Return those of these addresses that a message was sent to, as far as they are remembered."""
+        asked = {contact_key(address.lower().encode("utf-8", "replace")): address for address in addresses}
+        with self._reading() as db:
+            return frozenset(asked[key] for key in _those_in(db, "contact", "address", asked))
 
     def sent_marks(self) -> tuple[SentMark, ...]:
         """See sent.SentLedger."""
@@ -118,13 +124,16 @@ def tidy_sent(db: sqlite3.Connection, horizon: int) -> None:
 
 
 def _known(db: sqlite3.Connection, keys: Collection[bytes]) -> Iterator[bytes]:
+    return _those_in(db, "sent", "id", keys)
+
+
+def _those_in(db: sqlite3.Connection, table: str, column: str, keys: Collection[bytes]) -> Iterator[bytes]:
     wanted = list(keys)
-    found: list[bytes] = []
     for start in range(0, len(wanted), _AT_ONCE):
         some = wanted[start : start + _AT_ONCE]
         marks = ",".join("?" * len(some))
-        found.extend(key for (key,) in db.execute(f"SELECT id FROM sent WHERE id IN ({marks})", some))  # noqa: S608 - marks are "?" only
-    return iter(found)
+        sql = f"SELECT {column} FROM {table} WHERE {column} IN ({marks})"  # noqa: S608 - names of ours and "?"
+        yield from [key for (key,) in db.execute(sql, some)]
 
 
 def _row(mail: Outgoing) -> Row:
