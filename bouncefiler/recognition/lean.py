@@ -1,10 +1,9 @@
 """Which messages are worth reading: decided for each message of a folder from four header fields as they stand.
 
 It may say yes too often, that costs 8 KiB; it must not say no to a bounce. Automatic answers are worth it, too, as far
-as their subject says what they are: those to mail that was never sent are signs of forgery. Words are cut to their first five
-letters and
-looked up in a set: a regular expression with as many branches takes ten times as long, and this runs for every
-message.
+as their subject says what they are: those to mail that was never sent are signs of forgery. Words are cut to their
+first five letters and looked up in a set: a regular expression with as many branches takes ten times as long, and this
+runs for every message.
 """
 
 from __future__ import annotations
