@@ -1,19 +1,21 @@
 """One pass over the watched folders: the one path that preview, clean and the service share.
 
-`pages` reads and plans, and is handed nothing that could move mail; `carry_out` is the only function that changes the
-account. What both need of the outside is stated here as protocols, which the modules in `edge` fulfil.
+`pages` reads and plans, and is handed nothing that could move mail; `carry_out` does what a plan says. What both need
+of the outside is stated here as protocols, which the modules in `edge` fulfil.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from itertools import chain
 from typing import Protocol, TypeVar
 
-from bouncefiler.errors import BrakePulled, FolderMissing
+from bouncefiler.errors import AccountError, BrakePulled, FolderMissing
 from bouncefiler.filing.plan import (
     Arrival,
     Filed,
@@ -41,8 +43,8 @@ FIRST_OCTETS = 8_192
 MORE_OCTETS = 262_144
 """What is read, once more, of those that the first octets left open."""
 
-MAX_JUDGED = 2_000
-"""How many suspects are judged for one plan."""
+MAX_JUDGED = 400
+"""How many suspects are judged for one plan: while the server moves those of one, we judge those of the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,16 @@ class Reader(Protocol):
         """
 
     def read(self, state: FolderState, uids: Sequence[int], octets: int) -> Iterator[Reading]:
-        """Read the first `octets` octets of these messages. Raises FolderRenumbered."""
+        """Read the first `octets` octets of these messages. Raises FolderRenumbered.
+
+        It is asked for at once, and answered while the caller does something else.
+        """
+
+    def parts(self, state: FolderState, uids: Sequence[int]) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """Say of which parts these multipart messages consist: (UID, media types in lower case). Else as `read`.
+
+        What the server does not say clearly is left out.
+        """
 
     def headers(self, state: FolderState, first_uid: int) -> Iterator[Reading]:
         """Read the header block of every message from this UID on. Raises FolderRenumbered."""
@@ -137,11 +148,15 @@ class Mover(Protocol):
     def prepare(self, folder: str) -> FolderState:
         """Describe the target folder, made and subscribed first when missing. Raises FolderMissing, CannotMove."""
 
-    def move(self, batch: MoveBatch) -> Moved:
-        """Move these messages and no others; say what went. A UID that is not there is not an error.
+    def begin_move(self, batch: MoveBatch) -> Callable[[], Moved]:
+        """Have these messages and no others moved; what comes back waits for the end, and says what went.
 
-        Raises FolderRenumbered, OverQuota, FolderMissing, Unreachable; after any of them, look before acting again.
+        A UID that is not there is not an error. Messages can be read in between; one move is begun at a time.
+        Both raise FolderRenumbered, OverQuota, FolderMissing, Unreachable; after any of them, look before acting again.
         """
+
+    def move(self, batch: MoveBatch) -> Moved:
+        """Begin a move and wait for its end."""
 
     def remove(self, refs: Sequence[MessageRef]) -> None:
         """Remove exactly these originals, all of one folder, whose copies are safe. Raises FolderRenumbered."""
@@ -242,17 +257,16 @@ def _folder_pages(reader: Reader, ledger: Ledger, folder: str, task: Task) -> It
             "`folders` in the configuration names the ones to watch"
         )
     span = Span(_first_uid(state, ledger.watermark(folder), scope), scope.since)
-    for window in reader.scan(state, span, recogniser.suspect):
-        for part in _parts(window):
-            judged = tuple(judge(reader, state, part.suspects, recogniser))
-            filed = ledger.filed({item.arrival.fingerprint for item in judged})
-            yield replace(
-                make_plan(judged, task.policy, filed=filed, uidnexts={folder: state.uidnext}),
-                scanned=part.scanned,
-                # A scan by date passes over older messages, so it cannot say how far the folder has been read.
-                watermark=None if scope.since else Watermark(folder, state.uidvalidity, part.last_uid),
-                done=(part.last_uid + 1 - span.first_uid) / max(1, state.uidnext - span.first_uid),
-            )
+    parts = (part for window in reader.scan(state, span, recogniser.suspect) for part in _parts(window))
+    for part, judged in _judged(reader, state, parts, recogniser):
+        filed = ledger.filed({item.arrival.fingerprint for item in judged})
+        yield replace(
+            make_plan(judged, task.policy, filed=filed, uidnexts={folder: state.uidnext}),
+            scanned=part.scanned,
+            # A scan by date passes over older messages, so it cannot say how far the folder has been read.
+            watermark=None if scope.since else Watermark(folder, state.uidvalidity, part.last_uid),
+            done=(part.last_uid + 1 - span.first_uid) / max(1, state.uidnext - span.first_uid),
+        )
 
 
 def _first_uid(state: FolderState, watermark: Watermark | None, scope: Scope) -> int:
@@ -263,25 +277,81 @@ def _first_uid(state: FolderState, watermark: Watermark | None, scope: Scope) ->
 
 def _parts(window: Window) -> Iterator[Window]:
     """Cut a window with very many suspects, so that a flood of bounces is not held in memory at once."""
-    rest = window.suspects
+    scanned, rest = window.scanned, window.suspects
     while len(rest) > MAX_JUDGED:
         part, rest = rest[:MAX_JUDGED], rest[MAX_JUDGED:]
-        yield Window(0, rest[0] - 1, part)
-    yield replace(window, suspects=rest)
+        yield Window(scanned, rest[0] - 1, part)
+        scanned = 0
+    yield Window(scanned, window.last_uid, rest)
 
 
 def judge(reader: Reader, state: FolderState, uids: Sequence[int], recogniser: Recogniser) -> Iterator[Judged]:
     """Judge these messages by their first octets; ask once more for those left open, or left out by the server."""
-    decided: set[int] = set()
-    for reading in reader.read(state, uids, FIRST_OCTETS):
+    for _, judged in _judged(reader, state, _parts(Window(0, max(uids, default=0), tuple(uids))), recogniser):
+        yield from judged
+
+
+def _judged(
+    reader: Reader, state: FolderState, windows: Iterable[Window], recogniser: Recogniser
+) -> Iterator[tuple[Window, tuple[Judged, ...]]]:
+    """Judge the suspects of each window. What has to be asked about one is on its way while another is judged."""
+    begun = _one_ahead((window, reader.read(state, window.suspects, FIRST_OCTETS)) for window in windows)
+    looked_at = _one_ahead((window, _Look(reader, state, recogniser, window, readings)) for window, readings in begun)
+    for window, look in looked_at:
+        yield window, look.judged()
+
+
+def _one_ahead(items: Iterable[T]) -> Iterator[T]:
+    """Yield each item when the next one has been begun."""
+    held: deque[T] = deque()
+    for item in items:
+        held.append(item)
+        if len(held) > 1:
+            yield held.popleft()
+    yield from held
+
+
+class _Look:
+    """The suspects of one window, judged by their first octets; what these left open is asked for at once."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        state: FolderState,
+        recogniser: Recogniser,
+        window: Window,
+        readings: Iterable[Reading],
+    ) -> None:
+        self._reader, self._state, self._recogniser = reader, state, recogniser
+        self._decided: list[Judged] = []
+        self._unless_more: dict[int, Judged] = {}
+        for reading in readings:
+            self._look_at(reading)
+        done = {item.arrival.ref.uid for item in self._decided} | self._unless_more.keys()
+        self._more = reader.read(state, [uid for uid in window.suspects if uid not in done], MORE_OCTETS)
+        self._parts = reader.parts(state, tuple(self._unless_more))
+
+    def judged(self) -> tuple[Judged, ...]:
+        """Return all that were judged, once the answers to the second question have come."""
+        unconfirmed = dict(self._unless_more)
+        for uid, parts in self._parts:
+            if uid in unconfirmed and parts == unconfirmed[uid].verdict.begun:
+                self._decided.append(unconfirmed.pop(uid))
+        for reading in chain(self._more, self._reader.read(self._state, tuple(unconfirmed), MORE_OCTETS)):
+            verdict, subject = self._recogniser.examine(reading.raw, _cut(reading, MORE_OCTETS))
+            self._decided.append(Judged(arrival_of(self._state, reading), verdict, subject))
+        return tuple(self._decided)
+
+    def _look_at(self, reading: Reading) -> None:
         cut = _cut(reading, FIRST_OCTETS)
-        verdict, subject = recogniser.examine(reading.raw, cut)
+        verdict, subject = self._recogniser.examine(reading.raw, cut)
+        judged = Judged(arrival_of(self._state, reading), verdict, subject)
         if not cut or not (verdict.incomplete or header_block(reading.raw) is None):
-            decided.add(reading.uid)
-            yield Judged(arrival_of(state, reading), verdict, subject)
-    for reading in reader.read(state, [uid for uid in uids if uid not in decided], MORE_OCTETS):
-        verdict, subject = recogniser.examine(reading.raw, _cut(reading, MORE_OCTETS))
-        yield Judged(arrival_of(state, reading), verdict, subject)
+            self._decided.append(judged)
+        elif verdict.begun:
+            # A part that the first octets do not show could make this real mail that is dressed as a bounce.
+            complete = replace(verdict, incomplete=False)
+            self._unless_more[reading.uid] = replace(judged, verdict=complete)
 
 
 def _cut(reading: Reading, octets: int) -> bool:
@@ -351,26 +421,45 @@ def grouped(items: Iterable[T], key: Callable[[T], str]) -> Iterable[tuple[str, 
 
 
 def carry_out(plan: Plan, mover: Mover, journal: Journal) -> Report:
-    """Do what the plan says, each batch written down before it is tried. The only function that changes the account.
+    """Do what the plan says, each batch written down before it is tried.
 
     Raises AccountError, StoreBroken. Whatever it raises, the next `pages` begins by settling what was left open.
     """
+    return _begin(plan, mover, journal)()
+
+
+def _begin(plan: Plan, mover: Mover, journal: Journal) -> Callable[[], Report]:
+    """Do what the plan says up to the last move, which is begun; what comes back does the rest, and must be called.
+
+    The only function that changes the account.
+    """
     _settle(plan.settlements, mover, journal)
     moved = 0
+    last: Callable[[], int] = int
     for batch in plan.batches:
+        moved += last()
         target = mover.prepare(batch.to)
         journal.intend(batch, target, mover.method)
-        moved += journal.settle_moved(batch, mover.move(batch))
-    journal.finish(plan)
-    outcomes = Counter(settlement.outcome for settlement in plan.settlements)
-    return Report(
-        scanned=plan.scanned,
-        moved=moved,
-        left=len(plan.left),
-        gone=outcomes[Outcome.GONE],
-        unsettled=len(plan.moves) - moved,
-        settled=outcomes[Outcome.MOVED],
-    )
+        last = partial(_settle_moved, journal, batch, mover.begin_move(batch))
+
+    def end() -> Report:
+        done = moved + last()
+        journal.finish(plan)
+        outcomes = Counter(settlement.outcome for settlement in plan.settlements)
+        return Report(
+            scanned=plan.scanned,
+            moved=done,
+            left=len(plan.left),
+            gone=outcomes[Outcome.GONE],
+            unsettled=len(plan.moves) - done,
+            settled=outcomes[Outcome.MOVED],
+        )
+
+    return end
+
+
+def _settle_moved(journal: Journal, batch: MoveBatch, answer: Callable[[], Moved]) -> int:
+    return journal.settle_moved(batch, answer())
 
 
 def _settle(settlements: Sequence[Settlement], mover: Mover, journal: Journal) -> None:
@@ -404,17 +493,51 @@ class Watcher(Protocol):
 def clean(account: Account, journal: Journal, task: Task, watcher: Watcher) -> Report:
     """Carry out one page after the other, then look once at moves whose end the server did not tell.
 
-    Raises what `pages` and `carry_out` raise, and what the watcher's `check` raises.
+    While the server moves the messages of one page, the next one is read and judged. Raises what `pages` and
+    `carry_out` raise, and what the watcher's `check` raises.
     """
-    total = Report()
-    for plan in chain(pages(account, journal, task), _afterthought(account, journal, task)):
-        watcher.check(plan)
-        report = carry_out(plan, account, journal)
-        watcher.done(plan, report)
-        total += report
-        if watcher.stopping():
-            break
-    return total
+    work = _UnderWay(account, journal, watcher)
+    try:
+        for plan in pages(account, journal, task):
+            work.end()  # the journal knows one open batch at a time, and so do the server's answers
+            work.begin(plan)
+            if watcher.stopping():
+                break
+        work.end()
+    except AccountError:
+        with suppress(AccountError):  # where it is not the connection that is lost, what was begun can be settled
+            work.end()
+        raise
+    if not watcher.stopping():
+        for plan in _afterthought(account, journal, task):
+            work.begin(plan)
+            work.end()
+    return work.report
+
+
+@dataclass(slots=True)
+class _UnderWay:
+    """The plan that is being carried out, and what came of those before it."""
+
+    account: Account
+    journal: Journal
+    watcher: Watcher
+    report: Report = Report()
+    _plan: Plan | None = None
+    _rest: Callable[[], Report] | None = None
+
+    def begin(self, plan: Plan) -> None:
+        self.watcher.check(plan)
+        self._rest = _begin(plan, self.account, self.journal)
+        self._plan = plan
+
+    def end(self) -> None:
+        """Wait for the end of what was begun, if there is anything."""
+        plan, rest, self._plan, self._rest = self._plan, self._rest, None, None
+        if plan and rest:
+            report = rest()
+            self.watcher.done(plan, report)
+            self.report += report
 
 
 def _afterthought(reader: Reader, journal: Journal, task: Task) -> Iterator[Plan]:

@@ -18,7 +18,7 @@ from bouncefiler.edge.store import Store, open_for_reading, open_store
 from bouncefiler.errors import BrakePulled, FolderMissing, OverQuota
 from bouncefiler.filing.plan import FilingPolicy, Leave, Plan
 from bouncefiler.recognition.verdict import Cause, Kind, Verdict
-from bouncefiler.sweep import Brake, FolderState, Reading, Recogniser, Report, Scope, Task, clean, pages
+from bouncefiler.sweep import MAX_JUDGED, Brake, FolderState, Reading, Recogniser, Report, Scope, Task, clean, pages
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -322,7 +322,7 @@ def test_a_flood_is_planned_in_parts(tmp_path: Path) -> None:
         report = clean(account, store, TASK, onlooker)
 
     assert report.moved == 5_000
-    assert max(len(plan.moves) for plan in onlooker.plans) == 2_000
+    assert max(len(plan.moves) for plan in onlooker.plans) == MAX_JUDGED
     assert sum(plan.scanned for plan in onlooker.plans) == 5_000
 
 
@@ -340,7 +340,7 @@ class TestBrake:
         Brake().check(_rule_plan(moves=20, scanned=20))
 
     def test_bounces_by_our_own_tables_never_trip_it(self) -> None:
-        Brake().check(_rule_plan(moves=500, scanned=500, by_rule=False))
+        Brake().check(_rule_plan(moves=300, scanned=300, by_rule=False))
 
 
 def _rule_plan(*, moves: int, scanned: int, by_rule: bool = True) -> Plan:

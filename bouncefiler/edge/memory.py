@@ -22,6 +22,7 @@ _EVERY_FIELD = re.compile(
     rb"(?mis)^(?:message-id|date|from|to|cc|bcc|list-id|list-unsubscribe|precedence|dkim-signature):.*?\n(?![ \t])"
 )
 _LEAN = re.compile(rb"(?mis)^(?:from|subject|content-type|message-id):.*?\n(?![ \t])")
+_TYPES = re.compile(rb"(?mi)^content-type:\s*([a-z0-9/_.-]+)")
 _HEADER_END = re.compile(rb"\r?\n\r?\n")
 
 
@@ -97,6 +98,14 @@ class MemoryAccount:
             if uid in messages:
                 yield _reading(uid, messages[uid], octets)
 
+    def parts(self, state: FolderState, uids: Sequence[int]) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """See sweep.Reader. It is as coarse as a fake may be: the types of all parts that say theirs, at any depth."""
+        messages = self._same(state).messages
+        for uid in uids:
+            if uid in messages:
+                types = _TYPES.findall(messages[uid].raw)
+                yield uid, tuple(type_.decode("ascii").lower() for type_ in types[1:])
+
     def sent_folders(self) -> tuple[str, ...]:
         """See sent.SentReader."""
         return tuple(name for name in self.folders if name.lower().startswith("sent"))
@@ -151,6 +160,19 @@ class MemoryAccount:
 
     def move(self, batch: MoveBatch) -> Moved:
         """See sweep.Mover."""
+        return self.begin_move(batch)()
+
+    def begin_move(self, batch: MoveBatch) -> Callable[[], Moved]:
+        """See sweep.Mover. It is done at once; only the answer waits."""
+        moved = self._moved(batch)
+
+        def answer() -> Moved:
+            self.effect("before the answer")
+            return moved
+
+        return answer
+
+    def _moved(self, batch: MoveBatch) -> Moved:
         source = self._same_as(batch.source, batch.uidvalidity)
         if batch.to not in self.folders:
             raise FolderMissing(f"there is no folder {batch.to!r}")

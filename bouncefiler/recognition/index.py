@@ -120,7 +120,7 @@ class Literals:
         leads_to = tuple(
             pair for piece in pieces for inner, group in self._by_piece[piece] if inner in word for pair in group
         )
-        if len(word) <= _MAX_REMEMBERED_CHARS:
+        if len(word) <= _MAX_REMEMBERED_CHARS and word.isalpha():  # others, such as queue ids, are seldom seen again
             if leads_to and len(self._leads_to) < _REMEMBERED:
                 self._leads_to[word] = leads_to
             elif not leads_to and len(self._dull) < _REMEMBERED:

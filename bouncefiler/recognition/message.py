@@ -191,6 +191,24 @@ class Message:
         )
 
     @property
+    def begun(self) -> tuple[str, ...]:
+        """Of a multipart that was cut behind the header of the returned message: the types of the parts so far.
+
+        Empty for anything else: then more could be missing than further parts.
+        """
+        if not (self.cut and self.header_ended and self.content_type.startswith("multipart/")):
+            return ()
+        boundary = parameter(self.headers.raw("content-type"), b"boundary").encode("latin-1")
+        parts = (
+            [_part(chunk, ended=ended) for chunk, ended in split(self.body, boundary, ended=False)] if boundary else []
+        )
+        if not parts or parts[-1].ended or parts[-1].content_type not in _RETURNED:
+            return ()
+        if b"\n\n" not in parts[-1].octets(MAX_HEADER_OCTETS).lstrip(b"\n> \t"):
+            return ()
+        return tuple(part.content_type for part in parts)
+
+    @property
     def attachments(self) -> tuple[str, ...]:
         """Their media types."""
         return tuple(part.content_type for part in self.files)

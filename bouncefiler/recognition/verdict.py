@@ -119,3 +119,8 @@ class Verdict:
     """The provider who says that the sender's own account there may send no more; empty when none does."""
     incomplete: bool = False
     """True when the bytes were cut short before what could change this verdict: read more and ask again."""
+    begun: tuple[str, ...] = ()
+    """When only another part of the message could change it: the media types of the parts that have begun, in order.
+
+    If the message has no others, the verdict stands, incomplete or not.
+    """

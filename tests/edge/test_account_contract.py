@@ -419,6 +419,52 @@ def test_a_move_says_where_each_message_went(world: World) -> None:
     assert {source: after[target] for source, target in moved.uids.items()} == {3: before[3], 8: before[8]}
 
 
+def test_mail_is_read_while_a_move_is_under_way(world: World) -> None:
+    """Whose answer is whose stays clear; the move has its answer when it is asked for."""
+    world.fill("INBOX", [mail(n) for n in range(1, 7)])
+    account = world.account()
+    state = opened(account)
+    batch = batch_of(account, state, [1, 2])
+    ahead = account.read(state, [3, 4], 1_000)
+
+    answer = account.begin_move(batch)
+    behind = account.read(state, [5, 6], 1_000)
+
+    assert [reading.uid for reading in behind] == [5, 6]
+    assert [reading.uid for reading in ahead] == [3, 4]
+    assert sorted(answer().uids or ()) == [1, 2]
+    assert [held.uid for held in world.snapshot()["INBOX"]] == [3, 4, 5, 6]
+
+
+def test_a_question_waits_for_the_move_that_was_begun_before(world: World) -> None:
+    """Another folder can be prepared, and another move made; the first one still has its own answer."""
+    world.fill("INBOX", [mail(n) for n in range(1, 5)])
+    account = world.account()
+    state = opened(account)
+    first, second = batch_of(account, state, [1]), batch_of(account, state, [2], "Others")
+
+    answer = account.begin_move(first)
+    account.prepare("More")
+    others = account.move(second)
+
+    assert list(others.uids or ()) == [2]
+    assert list(answer().uids or ()) == [1]
+
+
+def test_the_parts_of_a_multipart_are_told(world: World) -> None:
+    """In their order, in lower case; of other messages, and of those that are gone, nothing."""
+    many = mail(2).raw.replace(b"text/plain", b"Multipart/Mixed; boundary=x").partition(b"\r\n\r\n")[0]
+    parts = b"--x\r\nContent-Type: Text/Plain\r\n\r\na\r\n"
+    parts += b"--x\r\nContent-Type: message/rfc822\r\n\r\nSubject: b\r\n\r\nc\r\n"
+    world.fill("INBOX", [mail(1), Mail(many + b"\r\n\r\n" + parts + b"--x--\r\n", WHEN)])
+    account = world.account()
+
+    told = dict(account.parts(opened(account), [1, 2, 9]))
+
+    assert told.pop(1, ()) == ()
+    assert told == {2: ("text/plain", "message/rfc822")}
+
+
 def test_moving_what_is_gone_does_nothing(world: World) -> None:
     """Neither an error nor a change."""
     world.fill("INBOX", [mail(1)])

@@ -21,6 +21,7 @@ from bouncefiler.edge.imap.stream import (
     Leave,
     Lost,
     Number,
+    Parts,
     Pipe,
     Refused,
     Scan,
@@ -92,6 +93,65 @@ def noting(seen: list[bytes]) -> Callable[[bytes], bool]:
 
 def messages(*uids: int, octets: int = 1_000) -> Fetch:
     return Fetch(b"UID FETCH", b"BODY[]", set(uids), len(uids), octets)
+
+
+# ── questions ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_no_two_questions_are_open_at_a_time() -> None:
+    """The second one is sent when the first one has been answered: nobody could tell whose an untagged line is."""
+    server = Script(b"* OK [COPYUID 1 7 9] moved\r\nB1 OK done\r\n* STATUS x (UIDNEXT 1)\r\nB2 OK done\r\n")
+
+    (move,) = server.pipe.begin(b"UID MOVE")
+    status = server.pipe.begin(b"STATUS")
+
+    assert move.reply is not None
+    assert server.pipe.end(status)[0].lines == (b"* STATUS x (UIDNEXT 1)\r\n",)
+    assert server.pipe.end([move])[0].lines == (b"* OK [COPYUID 1 7 9] moved\r\n",)
+
+
+# ── of which parts a message consists ────────────────────────────────────────────────────────────────────────────────
+
+NO_MORE = b' NIL NIL NIL "7BIT" 3 1'
+
+
+@pytest.mark.parametrize(
+    ("body", "types"),
+    [
+        (b'(("TEXT" "PLAIN"%s)("message" "rfc822"%s) "report")' % (NO_MORE, NO_MORE), ("text/plain", "message/rfc822")),
+        (b'((("text" "plain"%s)("text" "html"%s) "alternative")("image" "png"%s) "mixed")' % ((NO_MORE,) * 3),
+         ("multipart/alternative", "image/png")),
+        (b'(("text" "plain" ("name" "a (b) \\" c")%s) "mixed")' % NO_MORE, ("text/plain",)),
+        (b'(("text" "plain" ("name" {7}\r\n) "x" ()%s) "mixed")' % NO_MORE, ("text/plain",)),
+        (b'("text" "plain"%s)' % NO_MORE, None),
+        (b'(("text" "plain"%s)' % NO_MORE, None),
+    ],
+)  # fmt: skip
+def test_the_types_of_parts_are_found(body: bytes, types: tuple[str, ...] | None) -> None:
+    """Whatever stands beside them; where the answer is not clear there is none."""
+    line = b"* 1 FETCH (UID 5 BODY " + body + b")\r\n"
+    server = Script(line + b"B1 OK done\r\n")
+
+    told = server.ask(Parts(b"UID FETCH", {5}))
+
+    assert [item.parts for item in told] == ([types] if types else [])
+
+
+@pytest.mark.parametrize(
+    "monstrous",
+    [
+        b"* 1 FETCH (UID 5 BODY (" + b'("text" "plain")' * 200_000 + b' "mixed"))\r\n',
+        b"* 1 FETCH (UID 5 BODY (" + b'("text" "plain" ("n" {1}\r\nx))' * 200 + b' "mixed"))\r\n',
+        b"* 1 FETCH (UID 5 BODY (" + b'("text" "plain")' * 200_000 + b' {3}\r\nB1 "mixed"))\r\n',
+    ],
+    ids=["line", "literals", "literal behind a line"],
+)
+def test_a_monstrous_structure_is_passed_over(monstrous: bytes) -> None:
+    """Whoever writes a mail makes its structure: it must not cost us the connection."""
+    fine = b'* 2 FETCH (UID 6 BODY (("text" "plain" NIL) "mixed"))\r\n'
+    server = Script(monstrous + fine + b"B1 OK done\r\n")
+
+    assert [item.uid for item in server.ask(Parts(b"UID FETCH", {5, 6}))] == [6]
 
 
 # ── a window of lean fields ──────────────────────────────────────────────────────────────────────────────────────────

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import imaplib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from imapclient import imap_utf7
 
+from bouncefiler.edge.imap import stream
 from bouncefiler.edge.imap.login import Client, Dial, dial_server, log_in
 from bouncefiler.edge.imap.names import HOLDS_NOTHING, encoded
 from bouncefiler.edge.imap.reader import Selected
@@ -64,16 +66,27 @@ class ImapAccount(ImapSentReader):
 
     def move(self, batch: MoveBatch) -> Moved:
         """See sweep.Mover."""
+        return self.begin_move(batch)()
+
+    def begin_move(self, batch: MoveBatch) -> Callable[[], Moved]:
+        """See sweep.Mover. Mail can be read meanwhile; any other question waits for the answer to this one."""
         self._check_source(batch)
         command = b"UID %s %s %s" % (
             self.method.value.upper().encode(),
             uid_set(batch.uids).encode(),
             encoded(self._names.to_server(batch.to)),
         )
-        reply = self._ask(command)[0]
+        with in_our_words(self._server):
+            sent = self._pipe.begin(command)
+        return partial(self._moved, batch, command, sent)
+
+    def _moved(self, batch: MoveBatch, command: bytes, sent: Sequence[stream.Ask]) -> Moved:
+        with in_our_words(self._server):
+            reply = self._pipe.end(sent)[0]
         if reply.code == "TRYCREATE" and batch.to in self._targets:  # a folder that nobody has prepared is not made
             self._targets.pop(batch.to, None)
             self.prepare(batch.to)
+            self._check_source(batch)  # by now another folder may be selected
             reply = self._ask(command)[0]
         if reply.status != "OK":
             self._targets.pop(batch.to, None)
@@ -83,6 +96,7 @@ class ImapAccount(ImapSentReader):
         if known and moved.uids and moved.to_uidvalidity != known.uidvalidity:
             del self._targets[batch.to]  # somebody has made it anew since we looked
         if self.method is Method.COPY and moved.uids:
+            self._check_source(batch)
             self._expunge(sorted(moved.uids))
         return moved
 

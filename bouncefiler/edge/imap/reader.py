@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import count, pairwise
+from itertools import count, islice, pairwise
 from typing import Any, Self, TypeVar
 
 from bouncefiler import __version__
@@ -21,7 +21,7 @@ from bouncefiler.recognition.identity import MAX_HEADER_OCTETS
 from bouncefiler.settings import Server
 from bouncefiler.sweep import FolderState, Reading, Span, Window
 
-WINDOW = 10_000
+WINDOW = 5_000
 """Messages in one scan command."""
 
 READ_AT_ONCE = 200
@@ -151,6 +151,17 @@ class ImapReader:
         chunks = [wanted[start : start + most] for start in range(0, len(wanted), most)]
         return self._readings(state, chunks, b"BODY[]", octets)
 
+    def parts(self, state: FolderState, uids: Sequence[int]) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """See sweep.Reader."""
+
+        def send(some: Sequence[int]) -> stream.Command[stream.Fetched]:
+            return self._send(stream.Parts(fetch(some, b"UID BODY"), frozenset(some)), state)
+
+        wanted = sorted(set(uids))
+        chunks = [wanted[start : start + READ_AT_ONCE] for start in range(0, len(wanted), READ_AT_ONCE)]
+        answers = self._each(chunks, send)
+        return ((item.uid, item.parts) for _, item in answers if item.uid is not None and item.parts is not None)
+
     def headers(self, state: FolderState, first_uid: int) -> Iterator[Reading]:
         """See sweep.Reader."""
         now = self._opened(state.folder, state.uidvalidity, anew=True).state  # with the UIDNEXT of this moment
@@ -173,8 +184,12 @@ class ImapReader:
         end = state.uidnext
         if first_uid >= end or not state.exists:
             return []
-        # Where UIDs are sparse, ranges of equal width would be many and nearly empty.
-        cuts = self._cuts(state, most) if end - first_uid > 2 * most else []
+        if end - first_uid <= 2 * most:
+            cuts: Iterable[int] = ()
+        elif end - 1 <= 2 * state.exists:
+            cuts = range(first_uid + most, end, most)
+        else:  # where UIDs are sparse, ranges of equal width would be many and nearly empty
+            cuts = self._cuts(state, most)
         edges = [first_uid, *sorted({cut for cut in cuts if first_uid < cut < end}), end]
         return [range(*edge) for edge in pairwise(edges)]
 
@@ -199,39 +214,38 @@ class ImapReader:
             wanted = uids if isinstance(uids, range) else frozenset(uids)
             return self._send(stream.Fetch(fetch(uids, items), section, wanted, at_most, octets), state)
 
-        seen: set[int] = set()
-        last = 0
-        for uids, item in self._each(chunks, send):
-            if uids[0] > last:  # otherwise it is a part of the same job, asked for again after a refusal
-                seen.clear()
-                last = uids[-1]
-            reading = reading_of(item)
-            if reading and reading.uid not in seen:
-                seen.add(reading.uid)
-                yield reading
+        return _each_once(self._each(chunks, send))
 
     def _each(
         self, jobs: Iterable[Sequence[int]], send: Callable[[Sequence[int]], stream.Command[T]]
     ) -> Iterator[tuple[Sequence[int], T]]:
-        """Yield what comes of each job (UIDs to ask for), always with the next one on its way."""
-        for _, answers in self._in_turn(jobs, send):
-            yield from answers
+        """Yield what comes of each job (UIDs to ask for), always with the next one on its way.
+
+        The first two are sent at once, not only when somebody wants the first answer.
+        """
+        turns = self._in_turn(jobs, send)
+        return (item for _, answers in turns for item in answers)
 
     def _in_turn(
         self, jobs: Iterable[Sequence[int]], send: Callable[[Sequence[int]], stream.Command[T]]
     ) -> Iterator[tuple[Sequence[int], Iterator[tuple[Sequence[int], T]]]]:
-        """Yield each job with what comes of it and its parts, always with the next job on its way."""
+        """Yield each job with what comes of it and its parts, always with the next job on its way; see `_each`."""
+        left = iter(jobs)
+        ahead = deque((job, send(job)) for job in islice(left, 2))
+        return self._turns(ahead, left, send)
+
+    def _turns(
+        self,
+        ahead: deque[tuple[Sequence[int], stream.Command[T]]],
+        left: Iterator[Sequence[int]],
+        send: Callable[[Sequence[int]], stream.Command[T]],
+    ) -> Iterator[tuple[Sequence[int], Iterator[tuple[Sequence[int], T]]]]:
         refusals = count(1)
-        ahead: deque[tuple[Sequence[int], stream.Command[T]]] = deque()
         try:
-            for job in jobs:
-                ahead.append((job, send(job)))
-                if len(ahead) > 1:
-                    yield ahead[0][0], self._answered(*ahead[0], send, refusals)
-                    ahead.popleft()
             while ahead:
                 yield ahead[0][0], self._answered(*ahead[0], send, refusals)
                 ahead.popleft()
+                ahead.extend((job, send(job)) for job in islice(left, 1))
         finally:
             for _, command in ahead:
                 command.forget()
@@ -354,3 +368,16 @@ class ImapReader:
 
     def _refusal(self, doing: str, reply: stream.Reply) -> AccountError:
         return refusal(self._server, doing, reply.text)
+
+
+def _each_once(items: Iterable[tuple[Sequence[int], stream.Fetched]]) -> Iterator[Reading]:
+    seen: set[int] = set()
+    last = 0
+    for uids, item in items:
+        if uids[0] > last:  # otherwise it is a part of the same job, asked for again after a refusal
+            seen.clear()
+            last = uids[-1]
+        reading = reading_of(item)
+        if reading and reading.uid not in seen:
+            seen.add(reading.uid)
+            yield reading

@@ -15,7 +15,7 @@ import re
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Container, Generator, Iterator
+from collections.abc import Callable, Container, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -43,6 +43,8 @@ _LEAN = re.compile(
     rb'\* \d+ FETCH \(UID (\d{1,10})(?: INTERNALDATE "([^"]+)")? BODY\[HEADER\.FIELDS \([^]]*\)\] \{(\d{1,8})\}\r\n'
 ).match
 _FETCH = re.compile(rb"\* \d+ FETCH (?=\()", re.IGNORECASE).match
+_STRUCTURE = re.compile(rb"\* \d+ FETCH \((?:UID \d+ )?BODY \(", re.IGNORECASE).match
+_PIECE = re.compile(rb'(\()|(\))|"((?:[^"\\]|\\.)*)"|([^ ()"\r\n]+)', re.DOTALL).finditer
 _LITERAL = re.compile(rb"~?\{(\d{1,12})\}\r\n$").search
 _NO_LITERAL = re.compile(rb"[^*]|\* (?:OK|NO|BAD|BYE|PREAUTH)\b", re.IGNORECASE).match
 _BYE = re.compile(rb"\* BYE ?(.*)", re.IGNORECASE | re.DOTALL).match
@@ -109,6 +111,8 @@ class Fetched:
     flags: tuple[bytes, ...] | None
     section: bytes
     body: bytes | None
+    parts: tuple[str, ...] | None = None
+    """Media types of the parts of a multipart, as BODY tells them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,10 +185,22 @@ class Wire:
         if line.endswith(b"\r\n"):
             return line
         if len(line) >= MAX_LINE:
+            if _STRUCTURE(line):
+                return b"* 0 FETCH (BODY (" + self._skipped()
             raise Garbled(f"a line of over {MAX_LINE} octets")
         if line.endswith(b"\n"):
             raise Garbled("a line without CRLF")
         raise Lost("the connection was closed")
+
+    def _skipped(self) -> bytes:
+        """Read on to the end of the line, and return that end: who writes a mail can make its structure this long."""
+        for _ in range(MAX_LITERAL // MAX_LINE):
+            line = self.file.readline(MAX_LINE)
+            if line.endswith(b"\r\n"):
+                return line[-20:]
+            if not line:
+                raise Lost("the connection was closed")
+        raise Garbled(f"a line of over {MAX_LITERAL} octets")
 
     def read(self, size: int) -> bytes:
         """Read exactly this many octets of an answer that is kept."""
@@ -214,7 +230,9 @@ class Wire:
             line = self.readline()
             parts.append(line)
             if len(parts) > 100:
-                raise Garbled("a response of over fifty literals")
+                if not _STRUCTURE(parts[0]):
+                    raise Garbled("a response of over fifty literals")
+                parts = [b"* 0 FETCH (BODY (\r\n", *parts[-2:]]
         return parts
 
     def spend(self, octets: int) -> None:
@@ -337,6 +355,25 @@ class Fetch(Command[Fetched]):
 
 
 @dataclass(slots=True, eq=False)
+class Parts(Command[Fetched]):
+    """UID FETCH (UID BODY): of what parts these messages consist. One whose answer is not clear is left out."""
+
+    wanted: Container[int]
+    seen: set[int] = field(default_factory=set, init=False)
+
+    def take(self, wire: Wire, parts: list[bytes], item: Fetched | None) -> bool:  # noqa: ARG002 - others do
+        """See Command."""
+        if item is None or item.parts is None or item.uid is None:
+            return False
+        if item.uid not in self.wanted or item.uid in self.seen:
+            return False
+        wire.source.useful = True
+        self.seen.add(item.uid)
+        self.keep(item)
+        return True
+
+
+@dataclass(slots=True, eq=False)
 class Scan(Command[Lean]):
     """UID FETCH of lean header fields, put to `suspect` as they come; one Lean at the end, none if refused."""
 
@@ -442,8 +479,18 @@ class Pipe:
 
     def ask(self, *texts: bytes) -> tuple[Reply, ...]:
         """Send these commands in one go; return how each ended, with the untagged responses of all."""
+        return self.end(self.begin(*texts))
+
+    def begin(self, *texts: bytes) -> list[Ask]:
+        """Send these commands in one go; `end` waits for their answers. No two such questions are open at a time."""
+        while any(isinstance(command, Ask) for command in self._flying):
+            self._advance()
         commands = [Ask(text) for text in texts]
         self.send(*commands)
+        return commands
+
+    def end(self, commands: Sequence[Ask]) -> tuple[Reply, ...]:
+        """Return how these commands ended, each with the untagged responses of all."""
         replies = [self._end_of(command) for command in commands]
         lines = tuple(line for command in commands for line in command.kept)
         return tuple(replace(reply, lines=lines) for reply in replies)
@@ -506,6 +553,8 @@ def _parsed(parts: list[bytes]) -> Fetched | None:
     """Parse a response; None when it is no FETCH response."""
     if not _FETCH(parts[0]):
         return None
+    if _STRUCTURE(parts[0]):
+        return _structured(parts)
     found = _attributes(parts)
     flags, date = found.get(b"FLAGS"), found.get(b"INTERNALDATE")
     section = next((name for name in found if name.startswith(b"BODY[")), b"")
@@ -517,6 +566,33 @@ def _parsed(parts: list[bytes]) -> Fetched | None:
         section,
         found.get(section),
     )
+
+
+def _structured(parts: list[bytes]) -> Fetched:
+    """Read of a response to FETCH (UID BODY) the types of a multipart's parts (RFC 3501, 7.4.2)."""
+    texts = (part.rpartition(b"{")[0] if part.endswith(b"}\r\n") else part for part in parts[::2])
+    depth, uid, name = 0, None, b""
+    types: list[str] = []
+    words: list[bytes] = []
+    for piece in _PIECE(b'""'.join(texts), parts[0].index(b"(")):
+        kind, value = piece.lastindex, piece[piece.lastindex or 0]
+        if kind == _OPEN:
+            depth += 1
+            if depth == 3:  # FETCH ( BODY ( part (
+                words = []
+            elif depth == 4 and not words:
+                words = [b"multipart"]  # a part that begins with a part
+        elif kind == _CLOSE:
+            if depth == 3:
+                types.append(b"/".join(words[:2]).decode("ascii", "replace").lower())
+            depth -= 1
+        elif depth == 3 and len(words) < 2:
+            words.append(value)
+        elif depth == 2 and not types:
+            break  # not a multipart
+        elif depth == 1:
+            uid, name = _number(value) if name == b"UID" else uid, value.upper()
+    return Fetched(uid, None, None, None, b"", None, None if depth else tuple(types))
 
 
 def _attributes(parts: list[bytes]) -> dict[bytes, bytes | None]:
