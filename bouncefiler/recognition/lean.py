@@ -2,8 +2,8 @@
 
 It may say yes too often, that costs 8 KiB; it must not say no to a bounce. Automatic answers are worth it, too, as far
 as their subject says what they are: those to mail that was never sent are signs of forgery. Words are cut to their
-first five letters and looked up in a set: a regular expression with as many branches takes ten times as long, and this
-runs for every message.
+first five letters and looked up in a set, marks are looked for one by one: a regular expression with as many branches
+takes ten times as long, and this runs for every message.
 """
 
 from __future__ import annotations
@@ -50,14 +50,20 @@ _STEMS = frozenset(
 _MARKS = tuple(
     mark.encode()
     for mark in (
-        "/report", "report-type", "mail system", "mail router", "mail service", "mail_service", "mailservice",
-        "content-filter", "@sns.", "not member", "error in",
-        "error sending", "mail error", "could not", "from: <>", 'from: ""', "mailer", "daemon", "postmaster",
-        "post_master", "microsoftexchange", "microsoft outlook", "out of office", "autoreply", "auto-reply",
+        "mailer", "daemon", "postmaster", "report-type", "could not", "from: <>", 'from: ""', "error in",
+        "microsoftexchange", "mailservice", "autoreply",
     )
 )  # fmt: skip
 
+_MARKS_OF_STEMS = (
+    b"/report", b"mail system", b"mail router", b"mail service", b"mail_service", b"content-filter", b"@sns.",
+    b"not member", b"error sending", b"mail error", b"post_master", b"microsoft outlook", b"out of office", b"auto-reply",
+)  # fmt: skip
+"""Marks whose last word is long, or ends where a word ends: looked for only when a word begins as that one does."""
+
 _SPACED = bytes(octet if chr(octet).isalnum() and octet < 128 else 32 for octet in range(256))
+
+_MARKED_STEMS = frozenset(mark.translate(_SPACED).split()[-1][:_STEM] for mark in _MARKS_OF_STEMS)
 
 _FOREIGN_MARKS = (
     # Russian, Ukrainian, Bulgarian
@@ -83,8 +89,9 @@ _FOREIGN_MARKS = (
 )  # fmt: skip
 
 _FOLDED_MARKS = tuple(fold(mark) for mark in _FOREIGN_MARKS)
+_PLAIN_FOLDED_MARKS = tuple(mark for mark in _FOLDED_MARKS if mark.isascii())
 
-_EMPTY_FROM = re.compile(rb"^from:[^@\n]*<>|^from:[ \t]*\r?\n(?![ \t])|^from:\s*\Z", re.MULTILINE)
+_EMPTY_FROM = re.compile(rb"\nfrom:(?:[^@\n]*<>|[ \t]*\r?\n(?![ \t])|\s*\Z)")
 
 
 def suspect(fields: bytes) -> bool:
@@ -94,16 +101,21 @@ def suspect(fields: bytes) -> bool:
         return True
     if b"=?" in lower or b"\x1b$" in lower or not lower.isascii():
         return _foreign(fields)
-    return _EMPTY_FROM.search(lower) is not None or b"from:" not in lower
+    return b"from:" not in lower or _EMPTY_FROM.search(b"\n" + lower) is not None
 
 
 def _speaks(lower: bytes) -> bool:
-    stems = {word[:_STEM] for word in lower.translate(_SPACED).split()}
-    return not _STEMS.isdisjoint(stems) or any(mark in lower for mark in _MARKS)
+    stems = [word[:_STEM] for word in lower.translate(_SPACED).split()]
+    if not _STEMS.isdisjoint(stems):
+        return True
+    for mark in _MARKS:
+        if mark in lower:
+            return True
+    return not _MARKED_STEMS.isdisjoint(stems) and any(mark in lower for mark in _MARKS_OF_STEMS)
 
 
 def _foreign(fields: bytes) -> bool:
     text = fold(decode_header(fields))  # words may come with accents, without, or in pieces
-    if any(mark in text for mark in _FOLDED_MARKS):
+    if any(mark in text for mark in (_PLAIN_FOLDED_MARKS if text.isascii() else _FOLDED_MARKS)):
         return True
     return _speaks(text.encode())

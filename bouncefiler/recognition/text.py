@@ -395,5 +395,9 @@ def fold(text: str) -> str:
     """Return `text` as it is compared: lower case, one space between words, none between Chinese ones, no accents."""
     if text.isascii():
         return " ".join(text.lower().split())
-    text = _MARKS.sub("", unicodedata.normalize("NFKD", text.translate(_SIGNS)))
-    return _BROKEN.sub("", " ".join(text.lower().split()))
+    words = [word.lower() if word.isascii() and "`" not in word else _folded(word) for word in text.split()]
+    return _BROKEN.sub("", " ".join(" ".join(words).split()))
+
+
+def _folded(word: str) -> str:
+    return _MARKS.sub("", unicodedata.normalize("NFKD", word.translate(_SIGNS))).lower()
