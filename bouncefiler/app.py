@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ from bouncefiler.filing.undo import FiledMessage, PastRun, Undo
 from bouncefiler.lookout import Lookout
 from bouncefiler.recognition import classify, lean, rulebook
 from bouncefiler.recognition.rulebook import Rulebook
-from bouncefiler.recognition.verdict import Verdict
+from bouncefiler.recognition.verdict import Cause, Verdict
 from bouncefiler.restore import of_message_id, plan_return, put_back, tie_up
 from bouncefiler.sent import SentReport, SentWatcher
 from bouncefiler.settings import Account, KeyringEntry, Settings
@@ -120,6 +121,22 @@ def explain(raw: bytes, rules: Rulebook) -> tuple[Verdict, str]:
 def rules_of(settings: Settings | None, account: str | None = None) -> Rulebook:
     """Return our own rules and, before them, the user's that hold for this account (all of them, when None)."""
     return rulebook.load(settings.rules_for(account) if settings else ())
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What people call causes: the words of the rules, which are read when one is wanted."""
+
+    settings: Settings | None
+    account: str | None = None
+
+    def label(self, cause: Cause, language: str) -> str:
+        """See Rulebook."""
+        return rules_of(self.settings, self.account).label(cause, language)
+
+    def advice(self, cause: Cause, language: str) -> str:
+        """See Rulebook."""
+        return rules_of(self.settings, self.account).advice(cause, language)
 
 
 def preview(account: Account, settings: Settings, scope: Scope, environ: Mapping[str, str]) -> Iterator[Plan]:
@@ -673,7 +690,8 @@ class _SentOnlooker:
 
 
 def _task(account: Account, settings: Settings, scope: Scope) -> Task:
-    return Task(scope, recogniser(rules_of(settings, account.name)), account.filing)
+    rules = cache(lambda: rules_of(settings, account.name))  # read when there is something to judge
+    return Task(scope, Recogniser(lean.suspect, lambda raw, cut: classify.examine(raw, cut, rules())), account.filing)
 
 
 def _password(account: Account, settings: Settings, environ: Mapping[str, str]) -> str:

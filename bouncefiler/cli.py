@@ -11,22 +11,35 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bouncefiler import __version__, render
+from bouncefiler import __version__
 from bouncefiler.errors import BouncefilerError, BrakePulled
-from bouncefiler.sweep import Brake, Scope
 
 if TYPE_CHECKING:
+    from bouncefiler import render
     from bouncefiler.backscatter.advice import Alert
     from bouncefiler.filing.plan import Plan
     from bouncefiler.filing.undo import FiledMessage, PastRun, Undo
     from bouncefiler.sent import SentReport
     from bouncefiler.settings import Account, Settings
-    from bouncefiler.sweep import Report
+    from bouncefiler.sweep import Brake, Report, Scope
+else:
+
+    class _Late:
+        """A module that is loaded when something of it is first wanted: `--help` wants nothing."""
+
+        def __init__(self, name: str) -> None:
+            self._name = name
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(import_module(self._name), name)
+
+    render = _Late("bouncefiler.render")
 
 MAX_MAIL = 64 * 1024 * 1024
 """`explain` reads no more than this of a file."""
@@ -138,6 +151,8 @@ class _Wanted:
     as_json: bool
 
     def scope(self, account: Account) -> Scope:
+        from bouncefiler.sweep import Scope  # noqa: PLC0415
+
         return Scope(self.folders or account.folders, self.since, self.everything)
 
 
@@ -168,6 +183,7 @@ def preview(config: Path | None, /, **options: Any) -> None:
 def clean(config: Path | None, /, *, yes: bool, **options: Any) -> None:
     """File the bounces: do exactly what `preview` shows. Press Ctrl-C to stop after the messages in hand."""
     from bouncefiler import app  # noqa: PLC0415
+    from bouncefiler.sweep import Brake  # noqa: PLC0415
 
     wanted = _Wanted(**options)
     settings = app.load_settings(config, os.environ)
@@ -508,7 +524,7 @@ class _Page:
         from bouncefiler import app  # noqa: PLC0415
 
         self.account, self.wanted = account, wanted
-        words = render.Words(app.rules_of(settings, account.name), app.language(settings, os.environ))
+        words = render.Words(app.Wording(settings, account.name), app.language(settings, os.environ))
         self.overview = render.Overview(words)
         self.look = render.Look.of(sys.stdout, os.environ)
 
@@ -554,7 +570,7 @@ class _Story:
         from bouncefiler import app  # noqa: PLC0415
 
         self.name, self.as_json = account.name, as_json
-        self.words = render.Words(app.rules_of(settings, account.name), app.language(settings, os.environ))
+        self.words = render.Words(app.Wording(settings, account.name), app.language(settings, os.environ))
 
     def show_runs(self, runs: Sequence[PastRun], *, every: bool) -> None:
         self._show(lambda: render.runs(self.name, runs, every=every), render.runs_json(self.name, runs))

@@ -157,7 +157,17 @@ def test_undo_takes_one_choice_only(tmp_path: Path) -> None:
 
 def test_help_loads_nothing_heavy() -> None:
     """The program's parts are only loaded by the commands that use them."""
-    heavy = {"imapclient", "pydantic", "apscheduler", "keyring", "rich", "sqlite3", "bouncefiler.app"}
+    heavy = {
+        "imapclient",
+        "pydantic",
+        "apscheduler",
+        "keyring",
+        "rich",
+        "sqlite3",
+        "bouncefiler.app",
+        "bouncefiler.render",
+        "bouncefiler.sweep",
+    }
     code = "import sys, bouncefiler.cli; print(*sys.modules)"
 
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
