@@ -31,6 +31,7 @@ from bouncefiler.settings import (
     NOTIFY_ENTRY,
     Account,
     Command,
+    Compress,
     CredentialSource,
     EnvironmentVariable,
     KeyringEntry,
@@ -377,6 +378,7 @@ class _Account(_Table):
     kinds: list[KindWord] = Field(default=sorted(_FILING.kinds), description='a list such as ["failed", "delayed"]')
     poll_interval: Annotated[timedelta, PlainValidator(_duration(30, 7 * 86_400))] = _ACCOUNT.poll_interval
     timeout: Annotated[timedelta, PlainValidator(_duration(1, 600))] = timedelta(seconds=_SERVER.timeout)
+    compress: Annotated[str, PlainValidator(_one_of(Compress))] = _SERVER.compress.value
     alert: _Alert = Field(default=_Alert(), description="a table")
     addresses: list[Annotated[str, AfterValidator(_address)]] = Field(
         default=[], description='a list of addresses, such as ["ana@example.org"]'
@@ -428,6 +430,7 @@ def _account(name: str, table: _Account, file: _File, path: Path, environ: Mappi
             _ca_file(name, table.ca_file, path, environ),
             table.fingerprint,
             table.timeout.total_seconds(),
+            Compress(table.compress),
         ),
         table.password_from,
         tuple(table.folders),

@@ -21,6 +21,15 @@ class Security(StrEnum):
     PLAIN = "plain"
 
 
+class Compress(StrEnum):
+    """When to have the server compress what it sends (RFC 4978), where it can."""
+
+    AUTO = "auto"
+    """When its answers take as long as over a slow line."""
+    ALWAYS = "always"
+    NEVER = "never"
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """How to reach an IMAP account."""
@@ -35,6 +44,7 @@ class Server:
     """SHA-256 of the server's certificate, 64 lower-case hex digits: trust this one and no other."""
     timeout: float = 60.0
     """Seconds to wait for the server's next octet."""
+    compress: Compress = Compress.AUTO
 
 
 @dataclass(frozen=True, slots=True)

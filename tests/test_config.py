@@ -20,6 +20,7 @@ from bouncefiler.recognition.verdict import Cause, Kind
 from bouncefiler.settings import (
     Account,
     Command,
+    Compress,
     CredentialSource,
     EnvironmentVariable,
     KeyringEntry,
@@ -96,6 +97,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
         drafts_folder = "Rascunhos"
         poll_interval = "1h"
         timeout = 20
+        compress = "never"
         [accounts.work.alert]
         channels = ["log"]
         threshold = 25
@@ -112,6 +114,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
         tmp_path / "ca.pem",
         "aabbccddeeff00112233445566778899" * 2,
         20.0,
+        Compress.NEVER,
     )
     filing = FilingPolicy(
         "INBOX/Bounces", frozenset({Kind.FAILED, Kind.AUTOREPLY}), {Cause.MAILBOX_FULL: "INBOX/Bounces/Full"}
@@ -212,6 +215,7 @@ def test_an_alert_speaks_the_language_of_all(tmp_path: Path) -> None:
         ("port = 0", "accounts.home.port: expected a number from 1 to 65535, got 0"),
         ("port = true", "accounts.home.port: expected a number from 1 to 65535, got true"),
         ('security = "ssl"', 'accounts.home.security: expected "tls", "starttls" or "plain", got \'ssl\''),
+        ("compress = true", 'accounts.home.compress: expected "auto", "always" or "never", got true'),
         ('security = "startls"', "got 'startls' (did you mean starttls?)"),
         ('security = "plain"', 'accounts.home.security: "plain" would send the password in clear: only for localhost'),
         ('ca_file = "none.pem"', "accounts.home.ca_file: there is no file "),

@@ -17,6 +17,7 @@ from bouncefiler.errors import CannotMove, FolderMissing, FolderRenumbered
 from bouncefiler.filing.plan import Arrival, Judged, MessageRef, Method, Move, MoveBatch
 from bouncefiler.recognition.identity import fingerprint_of, header_block
 from bouncefiler.recognition.verdict import Kind, Verdict
+from bouncefiler.settings import Compress
 from bouncefiler.sweep import Account, FolderState, Span
 from tests.dovecot import PASSWORD, Dovecot, Held, Mail, Snapshot, Variant
 
@@ -83,7 +84,8 @@ class DovecotWorld:
         self._mailbox.store(mails, self._names.to_server(folder))
 
     def account(self) -> Account:
-        return self.stack.enter_context(imap.open_account(self.dovecot.server(self._user), PASSWORD))
+        server = replace(self.dovecot.server(self._user), compress=Compress.ALWAYS)  # where it is offered
+        return self.stack.enter_context(imap.open_account(server, PASSWORD))
 
     def set_window(self, account: Account, messages: int) -> None:
         assert isinstance(account, imap.ImapAccount)
@@ -103,6 +105,10 @@ VARIANTS = {
     "dovecot": Variant(),
     "dovecot without MOVE": Variant(move=False),
     "dovecot with INBOX.": Variant(prefix="INBOX.", separator="."),
+    "dovecot, compressed": Variant(
+        extra=f"imap_capability = {Variant().capabilities()} COMPRESS=DEFLATE\n"
+        "protocol imap {\n  mail_plugins = imap_zlib\n}\n"
+    ),
 }
 
 

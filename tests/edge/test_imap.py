@@ -20,6 +20,7 @@ from imapclient import imap_utf7
 
 from bouncefiler.edge import imap
 from bouncefiler.edge.imap import FolderInfo, Names
+from bouncefiler.edge.imap.reader import compressing
 from bouncefiler.errors import (
     AccountError,
     CannotMove,
@@ -32,7 +33,7 @@ from bouncefiler.errors import (
 )
 from bouncefiler.filing.plan import MessageRef, Method, MoveBatch
 from bouncefiler.recognition.identity import MAX_HEADER_OCTETS, fingerprint_of, header_block
-from bouncefiler.settings import Security, Server
+from bouncefiler.settings import Compress, Security, Server
 from bouncefiler.sweep import FolderState, Moved, Span
 from tests.dovecot import PASSWORD, Dovecot, Mail, Mailbox, Variant, make_certificate
 from tests.edge.test_account_contract import batch_of, mail, opened
@@ -1011,6 +1012,7 @@ def test_a_target_that_will_not_stay_is_given_up() -> None:
     """TRYCREATE a second time is an error."""
     stubborn = Part({"UID MOVE": "TAG NO [TRYCREATE] no such folder"})
     with account_on(stubborn) as (account, scripted), pytest.raises(FolderMissing, match="no such folder"):
+        account.prepare("Bounces")
         account.move(batch(1))
 
     assert len([c for c in scripted.commands() if c.startswith("UID MOVE")]) == 2
@@ -1122,3 +1124,37 @@ def test_the_mail_is_never_expunged_wholesale() -> None:
         account.remove([MessageRef("INBOX", 7, 3)])
 
     assert not [c for c in scripted.commands() if re.match("EXPUNGE|CLOSE|APPEND|DELETE|RENAME", c)]
+
+
+# --- compression -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("offered", [True, False])
+def test_a_server_that_offers_to_compress_and_refuses_is_read_as_it_is(offered: bool) -> None:
+    """It is asked after login, and only if it offers; what it says then is no trouble."""
+    capabilities = "IMAP4rev1 COMPRESS=DEFLATE" if offered else "IMAP4rev1"
+    part = Part({"COMPRESS": "TAG NO not today"}, capabilities=capabilities)
+    with (
+        playing(part) as scripted,
+        imap.open_reader(scripted.server(compress=Compress.ALWAYS), "pw") as reader,
+    ):
+        assert reader.state("INBOX") is not None
+
+    told = [said.split(maxsplit=1)[0] for said in scripted.commands()]
+    assert ("COMPRESS" in told) is offered
+    assert "COMPRESS" not in told[: told.index("LOGIN")]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "near", "round_trip", "worth"),
+    [
+        (Compress.AUTO, False, 0.05, True),
+        (Compress.AUTO, False, 0.0005, False),
+        (Compress.AUTO, True, 0.05, False),
+        (Compress.ALWAYS, True, 0.0, True),
+        (Compress.NEVER, False, 9.0, False),
+    ],
+)
+def test_compression_is_worth_it_over_a_slow_line(wanted: Compress, near: bool, round_trip: float, worth: bool) -> None:
+    """Never on this very machine, which may be slow for other reasons; the user has the last word."""
+    assert compressing(wanted, near=near, round_trip=round_trip) is worth

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import count
@@ -93,6 +95,67 @@ def noting(seen: list[bytes]) -> Callable[[bytes], bool]:
 
 def messages(*uids: int, octets: int = 1_000) -> Fetch:
     return Fetch(b"UID FETCH", b"BODY[]", set(uids), len(uids), octets)
+
+
+# ── compression ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def deflated(data: bytes) -> bytes:
+    squeeze = zlib.compressobj(wbits=-15)
+    return squeeze.compress(data) + squeeze.flush(zlib.Z_SYNC_FLUSH)
+
+
+@pytest.mark.parametrize("piece", [1, 7, 1_000_000])
+def test_what_is_compressed_is_read_as_what_is_not(piece: int) -> None:
+    """In any pieces, also when the first of it has come together with the answer that begins it."""
+    answers = b"".join(answer(n, n, b"From: %d\r\n\r\n" % n) for n in range(1, 2_000)) + b"B2 OK done\r\n"
+    server = Script(b"B1 OK go on\r\n" + deflated(answers), piece)
+    server.pipe.ask(b"COMPRESS DEFLATE")
+
+    server.wire.compress()
+
+    assert server.ask(lean(1, 2_000)) == [Lean(1_999, tuple(range(1, 2_000)))]
+    assert zlib.decompressobj(-15).decompress(server.socket.heard[-1]) == b"B2 UID FETCH\r\n"
+
+
+def test_each_command_reaches_the_server_at_once() -> None:
+    """Nothing waits in the compressor for more."""
+    server = Script(b"")
+    server.wire.compress()
+
+    server.wire.send(b"a\r\n")
+    server.wire.send(b"b\r\n")
+
+    inflate = zlib.decompressobj(-15)
+    assert [inflate.decompress(heard) for heard in server.socket.heard] == [b"a\r\n", b"b\r\n"]
+
+
+@pytest.mark.parametrize(
+    "said", [b"no deflate at all, this is", deflated(b"* OK")[:-6] + b"\xff" * 40], ids=["plain text", "damaged"]
+)
+def test_what_cannot_be_decompressed_ends_the_connection(said: bytes) -> None:
+    """As anything does that is against the protocol, or that breaks off."""
+    server = Script(said)
+    server.wire.compress()
+
+    with pytest.raises((Garbled, Lost)):
+        server.pipe.ask(b"NOOP")
+
+    assert server.pipe.broken
+
+
+def test_a_few_octets_that_make_gigabytes_are_bounded_like_gigabytes() -> None:
+    """No more is decompressed at a time than is read at a time."""
+    server = Script(deflated(b"* OK " + b"a" * 200_000_000))
+    server.wire.compress()
+    tracemalloc.start()
+
+    with pytest.raises(Garbled, match="a line of over"):
+        server.pipe.ask(b"NOOP")
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8_000_000
 
 
 # ── questions ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -114,6 +114,12 @@ class _Transport(imaplib.IMAP4):
         self.state = "AUTH"
         return status, data
 
+    @property
+    def near(self) -> bool:
+        """Whether the server is on this machine, or something that stands for it."""
+        address = self.sock.getpeername()
+        return isinstance(address, tuple) and _is_loopback(str(address[0]))
+
     def refresh_capabilities(self) -> None:
         """They are others after login (RFC 3501, 6.2.3): take those that came with it, or ask."""
         self._get_capabilities()

@@ -193,7 +193,9 @@ class ImapAccount(ImapSentReader):
     def _check_alias(self, target: FolderState) -> None:
         """Refuse one folder under two names: mail would be moved from it to itself, again and again."""
         source = self._selected.state if self._selected else None
-        if source and source.exists and replace(source, folder=target.folder) == target:
+        if not source or not source.exists or source.folder == target.folder:
+            return
+        if replace(source, folder=target.folder) == target:
             raise CannotMove(
                 f"{target.folder!r} seems to be {source.folder!r} by another name: set another `bounce_folder`"
             )

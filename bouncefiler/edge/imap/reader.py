@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -15,10 +16,10 @@ from bouncefiler.edge.imap import stream
 from bouncefiler.edge.imap.login import Client, Dial, dial_server, log_in
 from bouncefiler.edge.imap.names import HOLDS_NOTHING, FolderInfo, Names, encoded, listed, names_of, quoted
 from bouncefiler.edge.imap.replies import exists_in, fetch, flags_of, number_in, permanent_flags, reading_of
-from bouncefiler.edge.imap.trouble import FOREIGN, in_our_words, refusal
+from bouncefiler.edge.imap.trouble import FOREIGN, in_our_words, plain, refusal
 from bouncefiler.errors import AccountError, FolderRenumbered, Throttled, Unreachable
 from bouncefiler.recognition.identity import MAX_HEADER_OCTETS
-from bouncefiler.settings import Server
+from bouncefiler.settings import Compress, Server
 from bouncefiler.sweep import FolderState, Reading, Span, Window
 
 WINDOW = 5_000
@@ -32,6 +33,9 @@ OCTETS_AT_ONCE = 8 * 1024 * 1024
 
 MAX_REFUSALS = 100
 """How many FETCH commands of one call the server may refuse before we believe that it is not about single messages."""
+
+SLOW = 0.005
+"""Seconds for a question and its answer from which on a line is worth compressing: no local network takes as long."""
 
 _LEAN_FIELDS = b"BODY.PEEK[HEADER.FIELDS (FROM SUBJECT CONTENT-TYPE MESSAGE-ID)]"
 
@@ -177,7 +181,22 @@ class ImapReader:
             commands.append(b"NAMESPACE")
         else:
             commands.append(b'LIST "" ""')
+        begun = time.monotonic()
         self._names = names_of(self._ask(*commands)[-1].lines)
+        self._compress(time.monotonic() - begun)
+
+    def _compress(self, round_trip: float) -> None:
+        """Have both directions compressed (RFC 4978), where that is wanted and offered. Comes after login, always."""
+        transport = self._client.transport
+        if "COMPRESS=DEFLATE" not in self._capabilities:
+            return
+        if not compressing(self._server.compress, near=transport.near, round_trip=round_trip):
+            return
+        reply = self._ask(b"COMPRESS DEFLATE")[0]
+        if reply.status == "OK":
+            transport.wire.compress()
+        else:
+            log.debug("%s offers to compress and refuses it: %s", self._server.host, plain(reply.text))
 
     def _ranges(self, state: FolderState, first_uid: int, most: int) -> list[Sequence[int]]:
         """Cut the folder, from this UID on, into ranges of UIDs of about `most` messages each."""
@@ -381,3 +400,8 @@ def _each_once(items: Iterable[tuple[Sequence[int], stream.Fetched]]) -> Iterato
         if reading and reading.uid not in seen:
             seen.add(reading.uid)
             yield reading
+
+
+def compressing(wanted: Compress, *, near: bool, round_trip: float) -> bool:
+    """Say whether to compress what a server sends that is `near`, on this machine, and answers in so many seconds."""
+    return wanted is Compress.ALWAYS or (wanted is Compress.AUTO and not near and round_trip >= SLOW)

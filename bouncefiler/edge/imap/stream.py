@@ -14,6 +14,7 @@ import io
 import re
 import socket
 import time
+import zlib
 from collections import deque
 from collections.abc import Callable, Container, Generator, Iterator, Sequence
 from contextlib import suppress
@@ -143,13 +144,22 @@ class _Source(io.RawIOBase):
         self.held = False
         self._clock = clock
         self._deadline = 0.0
+        self._inflate: zlib._Decompress | None = None
+        self._compressed = b""
 
     def readable(self) -> bool:
         return True
 
+    def decompress(self, received: bytes) -> None:
+        """Take what comes from now on as compressed, and also these octets, which have come already."""
+        self._inflate, self._compressed = zlib.decompressobj(-zlib.MAX_WBITS), received
+
     def readinto(self, buffer: Any) -> int | None:
         if self.held:
             return None
+        return self._receive(buffer) if self._inflate is None else self._inflated(self._inflate, buffer)
+
+    def _receive(self, buffer: Any) -> int:
         now = self._clock()
         if self.useful:
             self._deadline, self.useful = now + PATIENCE, False
@@ -157,6 +167,24 @@ class _Source(io.RawIOBase):
             raise TimeoutError(f"no end of the answer within {PATIENCE:.0f} seconds")
         self.sock.settimeout(min(self.timeout, self._deadline - now))
         return self.sock.recv_into(buffer)
+
+    def _inflated(self, inflate: zlib._Decompress, buffer: Any) -> int:
+        """Decompress no more than the buffer holds, however much there would be: a few octets can make gigabytes."""
+        received = bytearray(_BUFFER)
+        while not inflate.eof:
+            try:
+                octets = inflate.decompress(self._compressed, len(buffer))
+            except zlib.error as exc:
+                raise Garbled("compressed data that cannot be read") from exc
+            self._compressed = inflate.unconsumed_tail
+            if octets:
+                buffer[: len(octets)] = octets
+                return len(octets)
+            size = self._receive(received)
+            if not size:
+                break
+            self._compressed = bytes(received[:size])
+        return 0
 
 
 class Wire:
@@ -166,6 +194,17 @@ class Wire:
         self.source = _Source(sock, timeout, clock)
         self.file = io.BufferedReader(self.source, _BUFFER)
         self._budget = MAX_REPLY
+        self._deflate: zlib._Compress | None = None
+
+    def compress(self) -> None:
+        """Compress in both directions from here on (RFC 4978): the server has just said that it does."""
+        self.source.held = True
+        try:
+            received = self.file.read(len(self.file.peek(1))) or b""
+        finally:
+            self.source.held = False
+        self.source.decompress(received)
+        self._deflate = zlib.compressobj(wbits=-zlib.MAX_WBITS)
 
     def restart(self) -> None:
         """Begin a new command: the time limit and the allowance for kept answers start anew."""
@@ -174,6 +213,8 @@ class Wire:
 
     def send(self, data: bytes) -> None:
         """Send all of it."""
+        if self._deflate:
+            data = self._deflate.compress(data) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
         self.source.sock.sendall(data)
 
     def readline(self) -> bytes:
