@@ -57,7 +57,8 @@ _MARKS = tuple(
 
 _MARKS_OF_STEMS = (
     b"/report", b"mail system", b"mail router", b"mail service", b"mail_service", b"content-filter", b"@sns.",
-    b"not member", b"error sending", b"mail error", b"post_master", b"microsoft outlook", b"out of office", b"auto-reply",
+    b"not member", b"error sending", b"mail error", b"post_master", b"microsoft outlook", b"out of office",
+    b"auto-reply",
 )  # fmt: skip
 """Marks whose last word is long, or ends where a word ends: looked for only when a word begins as that one does."""
 

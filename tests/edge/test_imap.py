@@ -815,7 +815,7 @@ def test_changes_are_seen_without_unselect() -> None:
     with account_on(part) as (account, scripted):
         assert not account.changed(opened(account))
 
-    assert scripted.commands()[-3:-1] == ["NOOP", 'STATUS "INBOX" (UIDNEXT UIDVALIDITY)']
+    assert scripted.commands()[-3:-1] == ["NOOP", "STATUS INBOX (UIDNEXT UIDVALIDITY)"]
 
 
 @pytest.mark.dovecot
@@ -1011,9 +1011,10 @@ def test_a_target_that_vanished_is_made_anew(dovecots: Dovecots, move: bool) -> 
 def test_a_target_that_will_not_stay_is_given_up() -> None:
     """TRYCREATE a second time is an error."""
     stubborn = Part({"UID MOVE": "TAG NO [TRYCREATE] no such folder"})
-    with account_on(stubborn) as (account, scripted), pytest.raises(FolderMissing, match="no such folder"):
+    with account_on(stubborn) as (account, scripted):
         account.prepare("Bounces")
-        account.move(batch(1))
+        with pytest.raises(FolderMissing, match="no such folder"):
+            account.move(batch(1))
 
     assert len([c for c in scripted.commands() if c.startswith("UID MOVE")]) == 2
 

@@ -93,6 +93,14 @@ def encoded(name: str) -> bytes:
     return quoted(imap_utf7.encode(name))
 
 
+def briefly(name: str) -> bytes:
+    """Write it without quotation marks where it needs none (RFC 3501, 9: atom), for a question that is asked often."""
+    octets = imap_utf7.encode(name)
+    return (
+        octets if re.fullmatch(rb"[A-Za-z][A-Za-z0-9]{0,60}", octets) and octets.upper() != b"NIL" else quoted(octets)
+    )
+
+
 def _decoded(name: bytes) -> str:
     if name.isascii():
         with suppress(ValueError):

@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 from bouncefiler import __version__
 from bouncefiler.edge.imap import stream
 from bouncefiler.edge.imap.login import Client, Dial, dial_server, log_in
-from bouncefiler.edge.imap.names import HOLDS_NOTHING, FolderInfo, Names, encoded, listed, names_of, quoted
+from bouncefiler.edge.imap.names import HOLDS_NOTHING, FolderInfo, Names, briefly, encoded, listed, names_of, quoted
 from bouncefiler.edge.imap.replies import exists_in, fetch, flags_of, number_in, permanent_flags, reading_of
 from bouncefiler.edge.imap.trouble import FOREIGN, in_our_words, plain, refusal
 from bouncefiler.errors import AccountError, FolderRenumbered, Throttled, Unreachable
@@ -119,7 +119,7 @@ class ImapReader:
 
     def changed(self, state: FolderState) -> bool:
         """Say whether messages have come since `state` was taken, or the folder is another one. One round trip."""
-        commands = [b"STATUS %s (UIDNEXT UIDVALIDITY)" % encoded(self._names.to_server(state.folder))]
+        commands = [b"STATUS %s (UIDNEXT UIDVALIDITY)" % briefly(self._names.to_server(state.folder))]
         if self._selected and "UNSELECT" in self._capabilities:  # STATUS is for folders not selected (RFC 3501, 6.3.10)
             self._selected = None
             commands.insert(0, b"UNSELECT")

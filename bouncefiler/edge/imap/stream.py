@@ -20,7 +20,7 @@ from collections.abc import Callable, Container, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
-from itertools import count
+from itertools import cycle, product
 from typing import Any, Generic, Protocol, TypeVar
 
 MAX_LINE = 1_000_000
@@ -58,6 +58,9 @@ _OPEN, _CLOSE, _QUOTED, _LITERAL_NEXT, _END, _ATOM = range(1, 7)
 _INTERNALDATE = re.compile(rb"([ \d]\d)-([A-Za-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)").fullmatch
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _FIELDS = b"BODY[HEADER.FIELDS"
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_TAGS = tuple(f"B{(high + low).lstrip('0')}".encode() for high, low in product(_DIGITS, repeat=2))[1:]
+"""Short ones, for they come twice in each answer; by the time that one is used again its command is long forgotten."""
 _MONTHS = b"jan feb mar apr may jun jul aug sep oct nov dec".split()
 
 T = TypeVar("T")
@@ -488,7 +491,7 @@ class Pipe:
         self.broken = False
         self._wire = wire
         self._flying: deque[Command[Any]] = deque()
-        self._numbers = count(1)
+        self._tags = cycle(_TAGS)
 
     @property
     def idle(self) -> bool:
@@ -501,7 +504,7 @@ class Pipe:
             if not self._flying:
                 self._wire.restart()
             for command in commands:
-                command.tag = b"B%d" % next(self._numbers)
+                command.tag = next(self._tags)
             self._flying.extend(commands)
             self._wire.send(b"".join(b"%s %s\r\n" % (command.tag, command.text) for command in commands))
 
