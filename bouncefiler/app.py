@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bouncefiler import config, sent
-from bouncefiler.backscatter import advice, letters, volume
-from bouncefiler.backscatter.domains import Limitable, Offline
+from bouncefiler.backscatter import advice, letters, posture, volume
+from bouncefiler.backscatter.domains import Limitable, Offline, domain_name
 from bouncefiler.backscatter.incident import Diagnosis
+from bouncefiler.backscatter.posture import Posture
 from bouncefiler.edge import alerts, credentials, imap, notify, systemd
 from bouncefiler.edge.store import KEPT, Store, StoreReader, open_for_reading, open_store
 from bouncefiler.errors import (
@@ -54,6 +55,9 @@ NOTIFY = "notify"
 
 _IMPATIENT = credentials.Patience(command=10, keyring=10)
 """The service has mail to file."""
+
+POSTURE_SECONDS = 30.0
+"""How long the DNS may be asked about a domain in all."""
 
 if TYPE_CHECKING:
     from bouncefiler.service import Tick
@@ -96,13 +100,35 @@ def language(settings: Settings | None, environ: Mapping[str, str]) -> str:
     return next((environ[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if environ.get(name)), "en")
 
 
+def may_ask(settings: Settings | None) -> bool:
+    """Whether the DNS may be asked: yes, unless the configuration says no."""
+    return settings is None or settings.dns
+
+
 def name_service(settings: Settings | None) -> Limitable:
     """Return whom to ask about domains: nobody, when the configuration says so."""
-    if settings and not settings.dns:
+    if not may_ask(settings):
         return Offline()
     from bouncefiler.edge import dns  # noqa: PLC0415 - takes a tenth of a second to load, and few need it
 
     return dns.Resolver()
+
+
+# --- the domain
+
+
+def domain_of(account: Account) -> str | None:
+    """Return the domain of the account's address; None when its user name is no address."""
+    local_part, _, domain = account.server.user.rpartition("@")
+    return domain_name(domain) if local_part else None
+
+
+def posture_of(domain: str, settings: Settings | None, selectors: Collection[str] = ()) -> Posture:
+    """Look what the domain publishes against forgery, for half a minute at most. Raises ValueError for no domain.
+
+    `selectors` are those of DKIM signatures that were seen in the domain's mail.
+    """
+    return posture.assess(domain, name_service(settings).within(POSTURE_SECONDS), selectors)
 
 
 # --- recognition

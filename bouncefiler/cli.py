@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -463,6 +463,49 @@ def explain(config: Path | None, files: tuple[Path, ...], *, as_json: bool) -> N
             click.echo(render.lay_out(render.explain(name, verdict, words), look), nl=False)
     if unread:
         sys.exit(1)
+
+
+@main.command(short_help="Look how your domain is protected against forgery.")
+@_account_option
+@click.option("--domain", metavar="DOMAIN", help="This domain, instead of those of the accounts' addresses.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object a line.")
+@click.pass_obj
+def posture(config: Path | None, names: tuple[str, ...], domain: str | None, *, as_json: bool) -> None:
+    """Look how your domain is protected against forgery.
+
+    Shows which records it publishes (SPF, DKIM, DMARC), what is wrong with them, and what could be published instead.
+    Asks the DNS, and changes nothing.
+    """
+    from bouncefiler import app  # noqa: PLC0415
+
+    settings, domains = _domains(config, names, domain)
+    language, look = app.language(settings, os.environ), render.Look.of(sys.stdout, os.environ)
+    for number, asked in enumerate(domains):
+        try:
+            found = app.posture_of(asked, settings)
+        except ValueError as exc:
+            raise click.BadParameter(str(exc), param_hint="--domain") from None
+        if as_json:
+            click.echo(render.to_json(render.posture_json(found)))
+        else:
+            document = render.posture(found, language, offline=not app.may_ask(settings))
+            click.echo("\n" * bool(number) + render.lay_out(document, look), nl=False)
+
+
+def _domains(config: Path | None, names: Iterable[str], domain: str | None) -> tuple[Settings | None, Collection[str]]:
+    """Return the domain that was named, else those of the accounts' addresses, each once; and the configuration."""
+    from bouncefiler import app  # noqa: PLC0415
+
+    if domain is not None:
+        return app.load_settings_if_any(config, os.environ), (domain,)
+    settings = app.load_settings(config, os.environ)
+    found = {account.name: app.domain_of(account) for account in app.accounts(settings, names)}
+    for name in (name for name, domain in found.items() if domain is None):
+        _complain(f"{name}: its user name is no address, so say which domain: bouncefiler posture --domain DOMAIN")
+    domains = dict.fromkeys(domain for domain in found.values() if domain is not None)
+    if not domains:
+        raise click.UsageError("no domain to look at; name one with --domain")
+    return settings, domains
 
 
 def _mails(files: Sequence[Path]) -> Iterator[tuple[str, bytes | None]]:

@@ -20,7 +20,9 @@ from datetime import datetime, tzinfo
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, TextIO, assert_never
 
+from bouncefiler.backscatter import wording
 from bouncefiler.backscatter.advice import Alert, Level
+from bouncefiler.backscatter.posture import Posture, Severity, Suggestion, sentence
 from bouncefiler.filing.plan import Disposition, File, Judged, Leave, MessageRef, Outcome, Plan
 from bouncefiler.filing.undo import FiledMessage, PastRun, Undo
 from bouncefiler.recognition.verdict import Cause, Kind, Recipient, Verdict
@@ -767,6 +769,49 @@ def alert(alert: Alert) -> Document:
     return (Paragraph(clean_text(alert.subject), tone), *(Paragraph(text) for text in paragraphs if text.strip()))
 
 
+# --- posture ---------------------------------------------------------------------------------------------------------
+
+
+_TONES = {
+    Severity.OK: Tone.GOOD,
+    Severity.NOTE: Tone.PLAIN,
+    Severity.UNKNOWN: Tone.PLAIN,
+    Severity.WEAK: Tone.WARNING,
+    Severity.BAD: Tone.ALARM,
+}
+
+
+def posture(found: Posture, language: str, *, offline: bool = False) -> Document:
+    """Show what a domain publishes against forgery; `offline` says why nothing is known."""
+    return tuple(_posture(found, language, offline=offline))
+
+
+def _posture(found: Posture, language: str, *, offline: bool) -> Iterator[Block]:
+    texts = wording.words(language, "posture")
+    page, domain = texts["page"], clean_text(found.domain)
+    yield Paragraph(page["title"].format(domain=domain), Tone.TITLE)
+    if found.provider:
+        yield Paragraph(page["provider"].strip().format(domain=domain, provider=found.provider), Tone.GOOD)
+        return
+    yield Paragraph((page["off"] if offline else page["about"]).strip())
+    for finding in found.findings:
+        said = clean_text(sentence(finding, language), 400)
+        yield Paragraph(f"[{texts['severity'][finding.severity]}] {said}", _TONES[finding.severity])
+    if found.published:
+        columns = (Column(page["name"], 60, 20), Column(page["record"], 200, 20))
+        rows = tuple((clean_text(name, 60), clean_text(record, 200)) for name, record in found.published)
+        yield Table(page["published"], columns, rows)
+    if found.suggestions:
+        yield Paragraph(page["suggestions"], Tone.TITLE)
+        yield Paragraph(page["ask_first"].strip())
+        yield from (Paragraph(_proposed(texts["suggestion"], suggestion)) for suggestion in found.suggestions)
+
+
+def _proposed(steps: Mapping[str, str], suggestion: Suggestion) -> str:
+    name, record = clean_text(suggestion.name), clean_text(suggestion.record, 1_200)
+    return f"{steps[suggestion.step]}\n  {name}  TXT\n  {record}"
+
+
 # --- JSON ------------------------------------------------------------------------------------------------------------
 
 
@@ -960,4 +1005,28 @@ def alert_json(alert: Alert) -> Json:
         "level": alert.level.value,
         "subject": alert.subject,
         "body": alert.body,
+    }
+
+
+def posture_json(found: Posture) -> Json:
+    """Say all that the posture holds."""
+    return {
+        "what": "posture",
+        "domain": found.domain,
+        "provider": found.provider,
+        "worst": found.worst.value,
+        "findings": [
+            {
+                "code": finding.code.value,
+                "severity": finding.severity.value,
+                "text": finding.text,
+                "number": finding.number,
+            }
+            for finding in found.findings
+        ],
+        "suggestions": [
+            {"step": proposed.step.value, "name": proposed.name, "type": "TXT", "record": proposed.record}
+            for proposed in found.suggestions
+        ],
+        "published": [{"name": name, "record": record} for name, record in found.published],
     }

@@ -174,3 +174,64 @@ def test_help_loads_nothing_heavy() -> None:
 
     assert "click" in loaded
     assert not heavy & set(loaded)
+
+
+def configured(home: Path, text: str) -> None:
+    path = home / ".config" / "bouncefiler" / "config.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text(text, encoding="utf-8")
+
+
+ACCOUNT = '[accounts.{name}]\nhost = "imap.example.org"\nuser = "{user}"\n'
+
+
+def test_posture_leaves_a_providers_domain_to_the_provider(tmp_path: Path) -> None:
+    done = bouncefiler("posture", "--domain", "gmail.com", home=tmp_path)
+
+    assert done.returncode == 0
+    assert b"gmail.com belongs to Gmail (Google)" in done.stdout
+
+
+def test_posture_looks_at_the_domains_of_the_accounts(tmp_path: Path) -> None:
+    """Each once, in the reader's language; one that is not to be seen from the user's name is asked for."""
+
+    users = {"home": "ana@hotmail.com.br", "work": "bia@hotmail.com.br", "club": "carla", "shop": "d@yahoo.com.br"}
+    configured(tmp_path, "".join(ACCOUNT.format(name=name, user=user) for name, user in users.items()))
+    done = bouncefiler("posture", home=tmp_path, language="pt_BR.UTF-8")
+
+    assert done.returncode == 0
+    assert done.stdout.decode().count("pertence a") == 2
+    assert b"\n\n\n" not in done.stdout
+    assert done.stderr.decode() == (
+        "bouncefiler: club: its user name is no address, so say which domain: bouncefiler posture --domain DOMAIN\n"
+    )
+
+
+def test_posture_says_how_to_name_a_domain(tmp_path: Path) -> None:
+    configured(tmp_path, ACCOUNT.format(name="club", user="carla"))
+    done = bouncefiler("posture", home=tmp_path)
+
+    assert done.returncode == 2
+    assert b"--domain" in done.stderr
+
+
+@pytest.mark.parametrize("domain", ["", "org", "a b", "ana@example.org", "-x.org"])
+def test_posture_refuses_what_is_no_domain(tmp_path: Path, domain: str) -> None:
+    done = bouncefiler("posture", "--domain", domain, home=tmp_path)
+
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"is not the name of a domain" in done.stderr
+
+
+def test_posture_asks_nobody_when_it_may_not(tmp_path: Path) -> None:
+    """It says so, and that nothing is known; nothing is called absent."""
+
+    configured(tmp_path, "dns = false\n" + ACCOUNT.format(name="home", user="ana@example.org"))
+    done = bouncefiler("posture", home=tmp_path)
+    record = json.loads(bouncefiler("posture", "--json", home=tmp_path).stdout)
+
+    assert done.returncode == 0
+    assert b"dns = false" in done.stdout
+    assert b"no record" not in done.stdout
+    assert {finding["severity"] for finding in record["findings"]} == {"unknown"}
+    assert (record["what"], record["domain"], record["suggestions"]) == ("posture", "example.org", [])

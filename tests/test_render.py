@@ -15,6 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bouncefiler.backscatter.advice import Alert, Level
+from bouncefiler.backscatter.posture import Code, Finding, Posture, Step, Suggestion
 from bouncefiler.filing.plan import (
     Arrival,
     File,
@@ -47,6 +48,8 @@ from bouncefiler.render import (
     explain_json,
     lay_out,
     plan_json,
+    posture,
+    posture_json,
     preview,
     preview_json,
     progress,
@@ -415,6 +418,39 @@ def test_an_alert_keeps_its_paragraphs() -> None:
     assert alert_json(news)["level"] == "critical"
 
 
+def test_a_domains_posture_for_people() -> None:
+    """What is wrong, what is published, and what could be instead, after asking somebody who knows."""
+
+    found = Posture(
+        "example.org",
+        findings=(Finding(Code.SPF_LOOKUPS, number=14), Finding(Code.DMARC_NONE)),
+        suggestions=(Suggestion(Step.DMARC_QUARANTINE, "_dmarc.example.org", "v=DMARC1; p=quarantine"),),
+        published=(("_dmarc.example.org", "v=DMARC1; p=none"),),
+    )
+    paragraphs = shown(posture(found, "en")).split("\n\n")
+
+    assert paragraphs[0] == "How example.org protects its mail against forgery"
+    assert paragraphs[2].startswith("[wrong] SPF: the record takes 14 look-ups.")
+    assert paragraphs[3].startswith("[weak] DMARC: the record only watches (p=none)")
+    assert paragraphs[4].splitlines()[2] == "_dmarc.example.org  v=DMARC1; p=none"
+    assert paragraphs[6].startswith("Ask whoever looks after the domain before anything is changed")
+    assert paragraphs[7].splitlines()[1:] == ["  _dmarc.example.org  TXT", "  v=DMARC1; p=quarantine"]
+    assert "O DNS não foi consultado" in shown(posture(found, "pt", offline=True))
+    assert posture_json(found)["findings"] == [
+        {"code": "spf-lookups", "severity": "bad", "text": "", "number": 14},
+        {"code": "dmarc-none", "severity": "weak", "text": "", "number": 0},
+    ]
+
+
+@pytest.mark.parametrize("language", ["en", "pt"])
+@pytest.mark.parametrize("code", Code)
+def test_every_finding_is_shown_whole(code: Code, language: str) -> None:
+    text = shown(posture(Posture("example.org", findings=(Finding(code, "x" * 160, 7),)), language))
+
+    assert not set("{}") & set(text)
+    assert not re.search(r"x…|…$", text, re.MULTILINE)
+
+
 def hostile_documents() -> list[Document]:
     bad = replace(
         verdict(who=HOSTILE, subject=HOSTILE),
@@ -434,11 +470,19 @@ def hostile_documents() -> list[Document]:
         explain(HOSTILE, bad, WORDS, subject=HOSTILE, disposition=Leave(HOSTILE)),
         explain(HOSTILE, bad, WORDS, subject=HOSTILE, disposition=File(HOSTILE, HOSTILE)),
         alert(Alert("k", Level.WARNING, HOSTILE, HOSTILE.replace("\n", "\r"))),
+        posture(hostile_posture(), "en"),
     ]
 
 
+def hostile_posture() -> Posture:
+    suggestion = Suggestion(Step.SPF_ENDED, HOSTILE, HOSTILE)
+    return Posture(HOSTILE, None, (Finding(Code.SPF_SYNTAX, HOSTILE),), (suggestion,), ((HOSTILE, HOSTILE),))
+
+
 @pytest.mark.parametrize("look", [PIPE, TERMINAL, COLOURS], ids=["pipe", "terminal", "colours"])
-@pytest.mark.parametrize("document", hostile_documents(), ids=["preview", "brief", "clean", "leave", "file", "alert"])
+@pytest.mark.parametrize(
+    "document", hostile_documents(), ids=["preview", "brief", "clean", "leave", "file", "alert", "posture"]
+)
 def test_hostile_text_does_not_come_through(document: Document, look: Look) -> None:
     """No escape sequence, line break, direction override or rich markup of somebody else's reaches a terminal."""
 

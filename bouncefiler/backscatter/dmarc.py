@@ -38,6 +38,11 @@ class Dmarc:
         return _policy(self.tags.get("sp", asked) if self.inherited else asked)
 
     @property
+    def reports(self) -> bool:
+        """Whether reports are asked for by mail (rua=)."""
+        return "mailto:" in self.tags.get("rua", "").lower()
+
+    @property
     def of_subdomains(self) -> str | None:
         """What is asked for with mail of names below."""
         return _policy(self.tags.get("sp", self.tags.get("p", "")))
@@ -60,9 +65,9 @@ def published(domain: str, names: NameService) -> Dmarc:
     return Dmarc(Status.FOUND, chosen.where, chosen.records, inherited=True, tags=chosen.tags)
 
 
-def with_policy(record: Dmarc, policy: str) -> str:
-    """Return the record with another policy."""
-    return "; ".join(f"{name}={value}" for name, value in {**record.tags, "p": policy}.items())
+def changed(record: Dmarc, name: str, value: str) -> str:
+    """Return the record with this tag in the place of the one that it has, or added."""
+    return "; ".join(f"{tag}={text}" for tag, text in {**record.tags, name: value}.items())
 
 
 def _at(domain: str, names: NameService) -> Dmarc:

@@ -15,7 +15,7 @@ from importlib import resources
 
 from bouncefiler.backscatter import dmarc, spf
 from bouncefiler.backscatter.dmarc import POLICIES, Dmarc
-from bouncefiler.backscatter.domains import NameService, Status, domain_name
+from bouncefiler.backscatter.domains import Answer, NameService, Status, domain_name
 from bouncefiler.backscatter.records import Key, key_of
 from bouncefiler.backscatter.spf import Spf
 from bouncefiler.backscatter.wording import words
@@ -84,10 +84,11 @@ class Code(StrEnum):
     DMARC_INHERITED = "dmarc-inherited"
     MX_NULL = "mx-null"
     MX_NONE = "mx-none"
+    DOMAIN_EMPTY = "domain-empty"
 
     @property
     def area(self) -> str:
-        """What it is about: "spf", "dkim", "dmarc" or "mx"."""
+        """What it is about: "spf", "dkim", "dmarc", "mx" or "domain"."""
         return self.value.partition("-")[0]
 
 
@@ -102,11 +103,8 @@ _OF_SEVERITY = {
         Code.MX_NONE,
     ),
     Severity.UNKNOWN: (
-        Code.SPF_UNKNOWN,
-        Code.SPF_INCOMPLETE,
-        Code.DKIM_UNKNOWN,
-        Code.DKIM_NOT_SEEN,
-        Code.DMARC_UNKNOWN,
+        *(Code.SPF_UNKNOWN, Code.SPF_INCOMPLETE, Code.DKIM_UNKNOWN, Code.DKIM_NOT_SEEN, Code.DMARC_UNKNOWN),
+        Code.DOMAIN_EMPTY,
     ),
     Severity.WEAK: (
         *(Code.SPF_NEUTRAL_ALL, Code.SPF_NO_ALL, Code.SPF_IGNORED, Code.DKIM_ABSENT, Code.DKIM_WEAK, Code.DKIM_TESTING),
@@ -176,8 +174,13 @@ class Posture:
 
 
 def shared_provider(domain: str) -> str | None:
-    """Return whose domain this is, when a provider shares it out to everybody: "Gmail (Google)"; else None."""
-    return _providers().get(domain_name(domain) or "")
+    """Return whose domain this is, when it is one that a provider shares out to everybody, or is under such a one.
+
+    As people call the provider: "Gmail (Google)". None when it is nobody's that we know of.
+    """
+    labels = (domain_name(domain) or "").split(".")
+    names = (".".join(labels[start:]) for start in range(len(labels)))
+    return next((provider for name in names if (provider := _providers().get(name))), None)
 
 
 def assess(domain: str, names: NameService, selectors: Collection[str] = ()) -> Posture:
@@ -191,13 +194,16 @@ def assess(domain: str, names: NameService, selectors: Collection[str] = ()) -> 
         raise ValueError(f"{_shown(domain)!r} is not the name of a domain")
     if provider := shared_provider(name):
         return Posture(name, provider)
-    senders, policy = spf.published(name, names), dmarc.published(name, names)
+    senders, policy, mail = spf.published(name, names), dmarc.published(name, names), names.mx(name)
+    if all(found.status is Status.ABSENT for found in (senders, policy, mail, names.addresses(name))):
+        # Nobody has mail there. It is another name that is meant, or the DNS of this network says no to everything.
+        return Posture(name, None, (Finding(Code.DOMAIN_EMPTY),))
     keys = [(selector, names.txt(at)) for selector, at in _key_names(name, selectors)]
     found_keys = [(selector, answer.status, key_of(answer.values)) for selector, answer in keys]
     return Posture(
         name,
         None,
-        (*_of_mx(name, names), *_of_spf(senders), *_of_dkim(found_keys), *_of_dmarc(policy)),
+        (*_of_spf(senders), *_of_dkim(found_keys), *_of_dmarc(policy), *_of_mx(mail)),
         (*_better_spf(name, senders, names), *_better_dmarc(name, policy)),
         tuple(_published(name, senders, policy, found_keys)),
     )
@@ -236,11 +242,10 @@ def _worst_by_area(posture: Posture) -> tuple[Finding, ...]:
     return tuple(areas.values())
 
 
-def _of_mx(domain: str, names: NameService) -> Iterator[Finding]:
-    answer = names.mx(domain)
-    if NULL_MX in answer.values:
+def _of_mx(mail: Answer) -> Iterator[Finding]:
+    if NULL_MX in mail.values:
         yield Finding(Code.MX_NULL)
-    elif answer.status is Status.ABSENT and names.addresses(domain).status is Status.ABSENT:
+    elif mail.status is Status.ABSENT:
         yield Finding(Code.MX_NONE)
 
 
@@ -339,7 +344,7 @@ def _of_policy(found: Dmarc, policy: str) -> Iterator[Finding]:
     else:
         wrong = tuple(_softened(found, policy))
         yield from wrong or (Finding(Code.DMARC_GOOD, policy),)
-    if "mailto:" not in found.tags.get("rua", "").lower():
+    if not found.reports:
         yield Finding(Code.DMARC_NO_REPORTS)
 
 
@@ -371,13 +376,16 @@ def _better_spf(domain: str, found: Spf, names: NameService) -> Iterator[Suggest
 
 
 def _better_dmarc(domain: str, found: Dmarc) -> Iterator[Suggestion]:
-    at = f"_dmarc.{domain}"
+    at, reports_to = f"_dmarc.{domain}", f"mailto:postmaster@{domain}"
     if found.status is Status.ABSENT:
-        yield Suggestion(Step.DMARC_WATCH, at, f"v=DMARC1; p=none; rua=mailto:postmaster@{domain}")
+        yield Suggestion(Step.DMARC_WATCH, at, f"v=DMARC1; p=none; rua={reports_to}")
     elif found.policy == "none" and not found.inherited:
-        record = dmarc.with_policy(found, "quarantine")
+        if found.reports:
+            step, record = Step.DMARC_QUARANTINE, dmarc.changed(found, "p", "quarantine")
+        else:
+            step, record = Step.DMARC_WATCH, dmarc.changed(found, "rua", reports_to)
         if _fit_to_publish(record):
-            yield Suggestion(Step.DMARC_QUARANTINE, at, record)
+            yield Suggestion(step, at, record)
 
 
 def _published(domain: str, senders: Spf, policy: Dmarc, keys: Collection[_FoundKey]) -> Iterator[tuple[str, str]]:

@@ -118,6 +118,15 @@ def test_what_is_not_known_is_never_told_as_absent(names: Offline | Zone) -> Non
     assert found.suggestions == ()
 
 
+def test_a_name_with_nothing_at_all_is_not_judged() -> None:
+    """It is not the domain of anybody's mail: mistyped, or the network's DNS says no to everything."""
+
+    found = assess("example.org", Zone({}, mail=[]), ["k1"])
+
+    assert found == Posture("example.org", None, (Finding(Code.DOMAIN_EMPTY),))
+    assert found.worst is Severity.UNKNOWN
+
+
 def test_it_asks_a_real_server() -> None:
     """And what times out there is unknown."""
 
@@ -157,6 +166,7 @@ def test_what_is_no_domain_is_refused(domain: str) -> None:
         ("yahoo.com.br", "Yahoo"),
         ("bol.com.br", "UOL"),
         ("me.com.", "iCloud (Apple)"),
+        ("mail-oa1-f50.google.gmail.com", "Gmail (Google)"),
     ],
 )
 def test_a_providers_domain_is_the_providers_and_nobody_is_asked(domain: str, provider: str) -> None:
@@ -171,7 +181,8 @@ def test_a_providers_domain_is_the_providers_and_nobody_is_asked(domain: str, pr
 
 def test_a_domain_of_ones_own_is_nobody_elses() -> None:
     assert shared_provider("example.org") is None
-    assert shared_provider("mail.gmail.com.example.org") is None
+    assert shared_provider("gmail.com.example.org") is None
+    assert shared_provider("notgmail.com") is None
     assert shared_provider("not a domain") is None
 
 
@@ -414,11 +425,14 @@ def test_the_walk_up_a_long_name_is_short() -> None:
     assert sum("dmarc" in name for name in names.asked) == 8
 
 
-def test_watching_is_followed_by_quarantine() -> None:
+def test_watching_is_followed_by_quarantine_once_there_are_reports() -> None:
     watching = "v=DMARC1; p=none; rua=mailto:a@example.org; adkim=s"
 
     assert suggestions(zone(GOOD_SPF, watching)) == {
         Step.DMARC_QUARANTINE: "v=DMARC1; p=quarantine; rua=mailto:a@example.org; adkim=s"
+    }
+    assert suggestions(zone(GOOD_SPF, "v=DMARC1; p=none")) == {
+        Step.DMARC_WATCH: "v=DMARC1; p=none; rua=mailto:postmaster@example.org"
     }
     assert suggestions(zone(GOOD_SPF, GOOD_DMARC)) == {}
 
@@ -457,7 +471,7 @@ def test_both_languages_say_the_same_things() -> None:
 @pytest.mark.parametrize(
     ("names", "lines"),
     [
-        (Zone({}, mail=[]), ["SPF: there is no record", "DMARC: there is no record", "`bouncefiler posture`"]),
+        (Zone({}), ["SPF: there is no record", "DMARC: there is no record", "`bouncefiler posture`"]),
         (zone("v=spf1 junk +all"), ["SPF: the record holds what no server understands", "`bouncefiler posture`"]),
         (zone(), ["example.org publishes what it takes"]),
         (
