@@ -123,8 +123,9 @@ class Log:
             assert turn.id not in self.arrived
             self.arrived[turn.id] = self.now
             self.replaced.update(dict.fromkeys(turn.instead_of, turn.id))
-            for done in (turn.id, *turn.instead_of):
-                del self.waiting[done]
+            del self.waiting[turn.id]
+            for moot in turn.instead_of:
+                self.waiting.pop(moot, None)  # two that go out together may make the same one moot
 
     def loud(self) -> set[int]:
         first = {id_ for id_, one in self.known.items() if "opened" in one.key}
