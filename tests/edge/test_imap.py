@@ -1072,6 +1072,17 @@ def test_a_target_that_takes_nothing_leaves_all_where_it_is(dovecots: Dovecots) 
     assert len(mailbox.snapshot()["INBOX"]) == 1
 
 
+@pytest.mark.parametrize("can", ["MOVE", "UIDPLUS"])
+def test_a_message_that_somebody_removed_meanwhile_is_no_refusal(can: str) -> None:
+    """Dovecot says NO [EXPUNGEISSUED] then; what has become of the others is found out by looking."""
+    said = {"UID (MOVE|COPY)": "TAG NO [EXPUNGEISSUED] Some messages no longer exist."}
+    with account_on(Part(said, capabilities=f"IMAP4rev1 {can}")) as (account, scripted):
+        moved = account.move(batch(1, 2))
+
+    assert not moved.uids
+    assert not any(command.startswith("UID STORE") for command in scripted.commands())
+
+
 def test_uids_that_do_not_last_are_not_moved() -> None:
     """UIDNOTSTICKY: no interrupted move could be settled."""
     said = SELECTED.replace("TAG", "* NO [UIDNOTSTICKY] no\r\nTAG")

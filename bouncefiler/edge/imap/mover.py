@@ -88,7 +88,7 @@ class ImapAccount(ImapSentReader):
             self.prepare(batch.to)
             self._check_source(batch)  # by now another folder may be selected
             reply = self._ask(command)[0]
-        if reply.status != "OK":
+        if not reply.complete:  # a message that somebody else has removed meanwhile is not an error
             self._targets.pop(batch.to, None)
             raise self._refusal(f"move mail from {batch.source!r} to {batch.to!r}", reply)
         moved = copyuid(reply, batch.uids)
