@@ -33,7 +33,8 @@ def _move(to: str, uid: str) -> Callable[[Patient], None]:
 
 def _renumber(folder: str) -> Callable[[Patient], None]:
     def act(patient: Patient) -> None:
-        if any(item.folder == folder for item in patient.contents()):
+        there = any(item.folder == folder for item in patient.contents())
+        if there and patient.mailbox.renumberable(patient.own(folder)):
             patient.mailbox.renumber(patient.own(folder))
 
     return act

@@ -17,7 +17,7 @@ from tests.dovecot import Variant
 pytestmark = pytest.mark.dovecot
 
 MOVE, COPY = Variant(), Variant(move=False)
-VARIANTS = {"MOVE": MOVE, "COPY": COPY, "INBOX.": Variant(move=False, prefix="INBOX.", separator=".")}
+VARIANTS = {"MOVE": MOVE, "COPY": COPY}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
