@@ -37,7 +37,7 @@ HOST = "127.0.0.1"
 _STARTUP_SECONDS = 20.0
 
 # The server ends with whoever has started it, even if that is killed: then the pipe closes that `read` waits on.
-_LEASH = '("$@"; kill -KILL 0) & read _; kill -KILL 0'
+LEASH = '("$@"; kill -KILL 0) & read _; kill -KILL 0'
 _FLAG_LETTERS = {"\\Draft": "D", "\\Flagged": "F", "\\Answered": "R", "\\Seen": "S", "\\Deleted": "T"}
 
 # What Dovecot 2.3 offers after login, in its own order.
@@ -322,6 +322,10 @@ class Mailbox:
             _ok(client.uid("STORE", uids, "+FLAGS.SILENT", "(\\Deleted)"))
             _ok(client.uid("EXPUNGE", uids))
 
+    def renumberable(self, folder: str) -> bool:
+        """Whether the folder can be given another UIDVALIDITY from outside."""
+        return True
+
     def renumber(self, folder: str) -> None:
         """Give the folder another UIDVALIDITY, as after a restore of the server."""
         config = str(self.dovecot.base / "dovecot.conf")
@@ -354,7 +358,7 @@ class Mailbox:
     def look(self, client: imaplib.IMAP4) -> Snapshot:
         """Take a snapshot over this session, and leave no folder open in it."""
         taken = {folder: tuple(_held(client, folder)) for folder in self.folders(client)}
-        _ok(client.unselect())
+        _ok(client.close())  # opened by EXAMINE, so nothing is expunged (RFC 3501, 6.4.2)
         return taken
 
     def subscribed(self) -> tuple[str, ...]:
@@ -397,7 +401,7 @@ def start(variant: Variant) -> Dovecot:
     owner, internal, login = _identities()
     (base / "home").mkdir()
     os.chown(base / "home", owner.pw_uid, owner.pw_gid)
-    port, tls_port, lmtp_port = _free_ports(3)
+    port, tls_port, lmtp_port = free_ports(3)
     config = base / "dovecot.conf"
     config.write_text(
         _CONFIG.substitute(
@@ -419,7 +423,7 @@ def start(variant: Variant) -> Dovecot:
             lmtp_port=lmtp_port,
         )
     )
-    command = ["sh", "-c", _LEASH, "sh", str(DOVECOT), "-F", "-c", str(config)]
+    command = ["sh", "-c", LEASH, "sh", str(DOVECOT), "-F", "-c", str(config)]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
@@ -456,7 +460,8 @@ def _identities() -> tuple[pwd.struct_passwd, pwd.struct_passwd, pwd.struct_pass
     return me, me, me
 
 
-def _free_ports(number: int) -> list[int]:
+def free_ports(number: int) -> list[int]:
+    """Return so many ports of this machine that nobody listens on."""
     sockets = [socket.create_server((HOST, 0)) for _ in range(number)]
     ports = [sock.getsockname()[1] for sock in sockets]
     for sock in sockets:
