@@ -49,7 +49,7 @@ Exit codes:
   0   done
   1   explain: a file could not be read
   2   the command line is wrong
-  69  the server can't be reached          try again later
+  69  the server, or an alert channel, can't be reached: try again later
   73  no room, or a folder can't be made
   74  the state file is damaged or can't be written
   75  busy, throttled, or stopped to ask   try again later

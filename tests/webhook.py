@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
@@ -20,7 +20,8 @@ class Webhook:
     port: int = 0
     status: int | None = 200
     location: str = ""
-    answer: bytes = b"ok"
+    endless: bool = False
+    """Whether what it answers goes on as long as anybody listens."""
     came: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     end: Event = field(default_factory=Event)
 
@@ -52,9 +53,10 @@ def webhook(**how: Any) -> Iterator[Webhook]:
             self.send_response(hook.status)
             if hook.location:
                 self.send_header("Location", hook.location)
-            self.send_header("Content-Length", str(len(hook.answer)))
             self.end_headers()
-            self.wfile.write(hook.answer)
+            with suppress(OSError):
+                while hook.endless and not hook.end.is_set():
+                    self.wfile.write(b"x" * 65_536)
 
         def log_message(self, *_: object) -> None:
             pass

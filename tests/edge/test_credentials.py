@@ -15,9 +15,16 @@ from keyring.backends import chainer
 from keyring.core import load_keyring
 from keyring.errors import KeyringLocked, PasswordDeleteError
 
-from bouncefiler.edge.credentials import Patience, forget, password, remember
+from bouncefiler.edge.credentials import MAX_URLS, Patience, forget, notify_urls, password, remember, remember_urls
 from bouncefiler.errors import CredentialError
-from bouncefiler.settings import Command, CredentialSource, EnvironmentVariable, KeyringEntry, SystemdCredential
+from bouncefiler.settings import (
+    NOTIFY_ENTRY,
+    Command,
+    CredentialSource,
+    EnvironmentVariable,
+    KeyringEntry,
+    SystemdCredential,
+)
 
 SECRET = "corr3ct h0rse"
 USER = "ana@example.org"
@@ -333,3 +340,63 @@ def test_the_keyring_is_imported_only_when_it_is_asked() -> None:
         "password(EnvironmentVariable('P'), 'a', 'u', {'P': 'x'}); sys.exit('keyring' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# --- the URLs to notify
+
+
+URL = f"tgram://{SECRET.replace(' ', '')}/1"
+
+
+def test_urls_are_all_the_lines_of_what_the_source_says() -> None:
+    """A password is the first one only: `pass` keeps notes in the others."""
+    lines = printing(f"print(' {URL}'); print(); print('ntfys://topic'); print('{URL}')")
+
+    assert notify_urls(lines, "home", USER, {}) == (URL, "ntfys://topic")
+    assert password(lines, "home", USER, {}) == f" {URL}"
+
+
+def test_urls_and_the_password_are_kept_apart_in_the_keyring() -> None:
+    keyring.set_keyring(Drawer())
+    remember(KeyringEntry(), "home", USER, SECRET)
+    remember_urls(NOTIFY_ENTRY, "home", USER, [URL, "ntfys://topic"])
+
+    assert notify_urls(NOTIFY_ENTRY, "home", USER, {}) == (URL, "ntfys://topic")
+    assert password(KeyringEntry(), "home", USER, {}) == SECRET
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "there are no notification URLs in"),
+        (" \n\n", "there are no notification URLs in"),
+        (f"ntfys://topic\n{SECRET}", "line 2 of the notification URLs from the environment variable CHAT is no URL"),
+        (f"{URL} {URL}", "line 1 of the notification URLs"),
+        (f"{URL}\x1b", "line 1 of the notification URLs"),
+        ("\n".join(f"{URL}{n}" for n in range(MAX_URLS + 1)), f"there are {MAX_URLS + 1} notification URLs in"),
+    ],
+)
+def test_what_are_no_urls_is_said_without_them(text: str, says: str) -> None:
+    with pytest.raises(CredentialError) as caught:
+        notify_urls(EnvironmentVariable("CHAT"), "home", USER, {"CHAT": text})
+
+    assert str(caught.value).startswith(f"account home: {says}")
+    assert SECRET not in str(caught.value)
+    assert URL not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_where_urls_can_be_is_said_with_their_own_key() -> None:
+    with pytest.raises(CredentialError) as caught:
+        notify_urls(NOTIFY_ENTRY, "home", USER, {})
+
+    message = str(caught.value)
+    assert "[accounts.home.alert]" in message
+    assert 'notify_from = { environment = "HOME_NOTIFY" }' in message
+    assert "password" not in message
+
+
+def test_an_empty_keyring_names_the_command_that_asks_for_urls() -> None:
+    keyring.set_keyring(Drawer())
+    with pytest.raises(CredentialError, match="`bouncefiler login home --notify` asks once"):
+        notify_urls(NOTIFY_ENTRY, "home", USER, {})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
+import subprocess
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
@@ -56,7 +58,7 @@ def test_it_arrives_as_it_was_written_with_its_level(environ: Mapping[str, str])
         (404, "the service answered 404: there is nobody at that address"),
         (403, "the service answered 403: it refuses the token"),
         (429, "the service answered 429: too many"),
-        (500, "the service answered 500"),
+        (500, "the service answered 500; try again later"),
     ],
 )
 def test_a_service_that_refuses_is_reported_with_what_it_said(
@@ -89,7 +91,7 @@ def test_a_service_that_is_not_there_is_reported(environ: Mapping[str, str]) -> 
 
 
 def test_an_answer_without_end_is_not_read(environ: Mapping[str, str]) -> None:
-    with webhook(answer=b"x" * 30_000_000) as hook:
+    with webhook(endless=True) as hook:
         notify.send(hook.url, ALERT, BRIEF, environ, 30)
 
     assert len(hook.came) == 1
@@ -181,6 +183,13 @@ def test_what_is_nearby_may_be_plain(url: str, clear: bool) -> None:
     assert messenger.in_the_clear(url) is clear
 
 
+def test_without_apprise_it_is_said_how_to_get_it(tmp_path: Path, environ: Mapping[str, str]) -> None:
+    (tmp_path / "apprise.py").write_text("raise ImportError")
+
+    with pytest.raises(Undelivered, match=r"pip install 'bouncefiler\[notify\]'"):
+        notify.services(["ntfys://topic"], {**environ, "PYTHONPATH": str(tmp_path)}, 30)
+
+
 def test_apprise_says_which_services_it_knows(environ: Mapping[str, str]) -> None:
     urls = ["ntfys://topic", f"json://127.0.0.1/{TOKEN}", f"pigeon://{TOKEN}"]
 
@@ -198,6 +207,26 @@ def test_a_url_shows_in_no_log_and_no_output_of_ours(
     assert hook.came
     assert TOKEN not in caplog.text + captured.out + captured.err
     assert "apprise" not in sys.modules
+
+
+def test_a_url_shows_in_nothing_that_the_process_says(tmp_path: Path, environ: Mapping[str, str]) -> None:
+    """Even if it is told to say all that it can: Python runs a sitecustomize first."""
+    (tmp_path / "sitecustomize.py").write_text("import logging\nlogging.basicConfig(level=1)\nlogging.debug('awake')\n")
+    with webhook(status=500) as hook:
+        order = {"task": "send", "url": hook.url, "title": "t", "body": "b", "level": "info", "headers": {}}
+        done = subprocess.run(
+            [sys.executable, messenger.__file__],
+            input=json.dumps(order),
+            env={**environ, "PYTHONPATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+
+    assert "awake" in done.stderr
+    assert json.loads(done.stdout) == {"why": "status", "detail": 500}
+    assert TOKEN not in done.stdout + done.stderr
 
 
 def test_a_url_is_not_in_the_list_of_processes() -> None:

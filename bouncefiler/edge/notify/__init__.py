@@ -18,7 +18,7 @@ from bouncefiler.backscatter.advice import Alert
 from bouncefiler.backscatter.letters import Brief
 from bouncefiler.errors import Undelivered
 
-PATIENCE = 10.0
+PATIENCE = 15.0
 """Seconds that one URL may take. apprise itself waits four for a connection and four for each further word."""
 
 _MESSENGER = Path(__file__).with_name("messenger.py")
@@ -28,11 +28,12 @@ _TROUBLE = {
     "clear": "it would go unencrypted over the internet, so it was not sent: take the kind of URL that ends in s, such "
     "as ntfys:// or jsons://",
     "status": "the service answered {detail}",
-    "timeout": "the service did not answer in time; it is tried again later",
-    "unreachable": "the service cannot be reached ({detail}); it is tried again later",
-    "untrusted": "the certificate of the service is not trusted",
+    "timeout": "the service did not answer in time; try again later",
+    "unreachable": "the service cannot be reached ({detail}); look whether the URL names the right server",
+    "untrusted": "the certificate of the service is not trusted; look whether the URL names the right server",
     "login": "the mail server refused the user name or the password that is in the URL",
     "refused": "the service did not take it, or apprise could not send it; look whether the URL is still right",
+    "missing": "apprise is not installed: `pip install 'bouncefiler[notify]'`, or `pipx inject bouncefiler apprise`",
     "crash": "apprise stumbled over it ({detail})",
 }
 
@@ -40,7 +41,7 @@ _STATUS = {
     **dict.fromkeys((401, 403), ": it refuses the token or password that is in the URL"),
     **dict.fromkeys((404, 410), ": there is nobody at that address; look whether the URL is still right"),
     **dict.fromkeys((301, 302, 303, 307, 308), ", which sends us elsewhere: not followed; write where it is now"),
-    429: ": too many messages at once; it is tried again later",
+    429: ": too many messages at once; try again later",
 }
 
 
@@ -89,4 +90,4 @@ def _in_words(reply: Mapping[str, Any]) -> str:
     why, detail = str(reply.get("why")), reply.get("detail")
     shown = str(detail) if re.fullmatch(r"\w{1,40}|no answer", str(detail)) else "unexpected"
     text = _TROUBLE.get(why, _TROUBLE["refused"]).format(detail=shown)
-    return text + _STATUS.get(detail, "") if why == "status" and isinstance(detail, int) else text
+    return text + _STATUS.get(detail, "; try again later") if why == "status" and isinstance(detail, int) else text

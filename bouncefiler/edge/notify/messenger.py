@@ -48,8 +48,10 @@ def main() -> None:
 
 def answer(order: Mapping[str, Any]) -> dict[str, Any]:
     """Say which services the URLs of a `check` belong to, None where apprise knows none; or carry out a `send`."""
-    import apprise  # noqa: PLC0415 - in here, so that what goes wrong with it is answered, too
-
+    try:
+        import apprise  # noqa: PLC0415 - in here, so that what goes wrong with it is answered, too
+    except ImportError:
+        return {"why": "missing"}
     if order["task"] == "check":
         plugins = [apprise.Apprise.instantiate(url) for url in order["urls"]]
         return {"services": [plugin and str(plugin.service_name) for plugin in plugins]}
