@@ -19,9 +19,11 @@ from bouncefiler.backscatter.incident import Diagnosis
 from bouncefiler.backscatter.posture import Posture
 from bouncefiler.edge import alerts, credentials, imap, notify, systemd
 from bouncefiler.edge.store import KEPT, Store, StoreReader, open_for_reading, open_store
+from bouncefiler.edge.store import at_work as at_work_on
 from bouncefiler.errors import (
     AccountError,
     BouncefilerError,
+    BrakePulled,
     ConfigError,
     CredentialError,
     FolderMissing,
@@ -34,6 +36,7 @@ from bouncefiler.lookout import Lookout
 from bouncefiler.recognition import classify, lean, rulebook
 from bouncefiler.recognition.rulebook import Rulebook
 from bouncefiler.recognition.verdict import Cause, Verdict
+from bouncefiler.report.chronicle import Chronicle
 from bouncefiler.restore import of_message_id, plan_return, put_back, tie_up
 from bouncefiler.sent import SentReport, SentWatcher
 from bouncefiler.settings import Account, KeyringEntry, Settings
@@ -47,6 +50,10 @@ SENT_SECONDS = 20.0
 
 SENT_AGAIN = timedelta(hours=1)
 """After so long sent mail is looked at even if nothing has come; and not before, if there was trouble with it."""
+
+MAX_INCIDENTS = 50
+"""So many incidents are told of, the newest; and so many times that the owner was told of one."""
+MAX_TOLD = 500
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -200,6 +207,40 @@ def moved_in(account: Account, settings: Settings, run: int) -> tuple[FiledMessa
         return ledger.filed_in(run)
 
 
+def chronicle(account: Account, settings: Settings, environ: Mapping[str, str], days: int = 30) -> Chronicle:
+    """Return what there is to tell of the account, with the bounces of so many days. Asks no server."""
+    now = _now()
+    path = _state_file(account, settings)
+    since = now.date() - timedelta(days=days - 1)
+    with open_for_reading(path) as store:
+        watched_since = store.watched_since()
+        before = watched_since or now
+        return Chronicle(
+            account=account.name,
+            address=account.server.user,
+            folder=account.filing.bounce_folder,
+            language=_spoken(account, settings, environ),
+            now=now,
+            watched_since=watched_since,
+            look=store.last_look(),
+            at_work=at_work_on(path),
+            since=since,
+            daily=store.daily(since),
+            incidents=store.incidents(MAX_INCIDENTS),
+            told=store.told(MAX_TOLD),
+            waves=tuple(wave for wave in volume.past_waves(store.history(now - KEPT), now) if wave.last < before),
+            filed=store.filed_by_folder(),
+            filed_day=store.filed_count(now - timedelta(days=1)),
+            filed_week=store.filed_count(now - timedelta(weeks=1)),
+            dead=store.dead_addresses(),
+            undelivered=store.undelivered(),
+        )
+
+
+def _spoken(account: Account, settings: Settings, environ: Mapping[str, str]) -> str:
+    return account.language or language(settings, environ)
+
+
 def folders(account: Account, settings: Settings, environ: Mapping[str, str]) -> tuple[imap.FolderInfo, ...]:
     """List the account's folders, by the names that the configuration takes."""
     with imap.open_reader(account.server, _password(account, settings, environ)) as reader:
@@ -321,7 +362,7 @@ class Desk:
         self.store.begin_run(command, _now())
         report = Report()
         try:
-            with self._connected() as connection:
+            with self._noted(), self._connected() as connection:
                 report = clean(connection, self.store, _task(self.account, self.settings, scope), watcher)
         finally:
             self.store.end_run(_now(), report)
@@ -383,7 +424,7 @@ class Desk:
         marks = [self.store.watermark(folder) for folder in self.account.folders]
         if self.connection is None or None in marks or self.store.open_entries():
             return False
-        with self._connected() as connection:
+        with self._noted(), self._connected() as connection:
             return not any(
                 connection.changed(FolderState(mark.folder, mark.uidvalidity, mark.last_uid + 1, exists=0))
                 for mark in marks
@@ -438,13 +479,8 @@ class Desk:
         """Look whether there are more bounces than usual, or no longer are; put what there is to say in the outbox."""
         self.raised = self._lookout().watch(_now())
 
-    def past_waves(self) -> tuple[volume.Wave, ...]:
-        """Return the waves of bounces that were over before anybody looked, oldest first."""
-        now = _now()
-        return volume.past_waves(self.store.history(now - KEPT), now)
-
     def _lookout(self) -> Lookout:
-        spoken = self.account.language or language(self.settings, self.environ)
+        spoken = _spoken(self.account, self.settings, self.environ)
         reader = advice.Reader(self.account.server.user, self.account.filing.bounce_folder, spoken)
         return Lookout(self.account, self.store, self._name_service, reader, self.account.alert_channels)
 
@@ -469,6 +505,16 @@ class Desk:
         if self.connection is not None:
             self.connection.close()
             self.connection = None
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        """Write down that the folders were looked into, or what was in the way."""
+        try:
+            yield
+        except (AccountError, CredentialError, BrakePulled) as exc:
+            self.store.looked(_now(), str(exc).partition("\n")[0])
+            raise
+        self.store.looked(_now())
 
     @contextmanager
     def _connected(self) -> Iterator[imap.ImapAccount]:
@@ -518,7 +564,7 @@ def _notified(
     patience: credentials.Patience = credentials.PATIENCE,
 ) -> Mapping[str, _Notified]:
     """Return a channel for each URL to notify, by a name that does not give it away. Raises CredentialError."""
-    words = account.language or language(settings, environ)
+    words = _spoken(account, settings, environ)
     known = credentials.child_environ(environ, settings.secret_variables)
     urls = _notify_urls(account, settings, environ, patience)
     in_inbox = "inbox" in account.alert_channels
@@ -563,7 +609,7 @@ def try_channels(
             f"{settings.path}: accounts.{account.name}.alert.channels: {unknown[0]!r} is not among them; there is: "
             + ", ".join(account.alert_channels)
         )
-    alert = letters.trial(account.language or language(settings, environ), account.server.user, _now())
+    alert = letters.trial(_spoken(account, settings, environ), account.server.user, _now())
 
     def to_inbox(alert: advice.Alert) -> None:
         with imap.open_account(account.server, _password(account, settings, environ)) as connection:
@@ -604,7 +650,7 @@ def write_notice(
         with open_for_reading(_state_file(account, settings)) as store:
             last = store.last_incident()
         hacked = last is not None and last.diagnosis is Diagnosis.COMPROMISED
-    words = language_ or account.language or language(settings, environ)
+    words = language_ or _spoken(account, settings, environ)
     return letters.notice(words, _own_address(account), hacked=hacked), hacked
 
 

@@ -287,6 +287,31 @@ def history(config: Path | None, /, *, run_id: int | None, as_json: bool, **opti
     _for_each(settings, options["names"], one)
 
 
+@main.command(short_help="Say whether all is well.")
+@_json_option
+@_account_option
+@click.pass_obj
+def status(config: Path | None, names: tuple[str, ...], *, as_json: bool) -> None:
+    """Say whether all is well: what is going on, when your mailbox was last looked into, and how many bounces came.
+
+    Asks no server. Ends with 0 whenever that could be read, well or not; a script looks at `state` in --json.
+    """
+    from bouncefiler import app  # noqa: PLC0415
+    from bouncefiler.report import status as told  # noqa: PLC0415
+
+    settings = app.load_settings(config, os.environ)
+    look = render.Look.of(sys.stdout, os.environ)
+
+    def one(account: Account) -> None:
+        chronicle = app.chronicle(account, settings, os.environ)
+        if as_json:
+            click.echo(render.to_json(told.status_json(chronicle)))
+        else:
+            click.echo(render.lay_out(told.status(chronicle, encoding=look.encoding), look), nl=False)
+
+    _for_each(settings, names, one)
+
+
 @main.command(short_help="Watch all accounts, as a service.")
 @click.pass_obj
 def run(config: Path | None) -> None:

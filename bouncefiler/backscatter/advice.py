@@ -20,9 +20,6 @@ from bouncefiler.recognition.verdict import Cause
 WIDTH = 76
 """Characters in a line (RFC 5322, 2.1.1, asks for no more than 78)."""
 
-RARE = 0.1
-"""Fewer a day than this are hardly ever one."""
-
 MAX_CAUSES = 5
 """How many causes are named."""
 
@@ -99,7 +96,7 @@ def _causes(causes: Sequence[tuple[Cause, int]], words: Mapping[str, Any]) -> tu
         return ()
     told = words["causes"]
     most = sorted(causes, key=lambda counted: -counted[1])[:MAX_CAUSES]
-    items = (told["item"].format(cause=told[cause], n=_number(number, words)) for cause, number in most)
+    items = (told["item"].format(cause=told[cause], n=wording.number(number, words)) for cause, number in most)
     return (told["line"].format(list="; ".join(items)),)
 
 
@@ -142,7 +139,7 @@ def _steps(diagnosis: Diagnosis, found: Findings, words: Mapping[str, Any], *, s
 
 
 def _evidence(found: Findings, words: Mapping[str, Any]) -> Iterator[str]:
-    lines = evidence_lines(found, words["evidence"], lambda number: _number(number, words))
+    lines = evidence_lines(found, words["evidence"], lambda number: wording.number(number, words))
     if lines:
         yield "\n".join((words["evidence"]["title"], *lines))
 
@@ -158,7 +155,7 @@ def _dead(addresses: Sequence[str], words: Mapping[str, Any]) -> Iterator[str]:
         return
     lines = [f"   {_harmless(address)}" for address in addresses[:MAX_DEAD]]
     if len(addresses) > MAX_DEAD:
-        lines.append(f"   {words['advice']['dead_more'].format(n=_number(len(addresses) - MAX_DEAD, words))}")
+        lines.append(f"   {words['advice']['dead_more'].format(n=wording.number(len(addresses) - MAX_DEAD, words))}")
     yield "\n".join((words["advice"]["dead"].strip("\n"), *lines))
 
 
@@ -176,36 +173,13 @@ def _facts(incident: Incident, reader: Reader, words: Mapping[str, Any]) -> dict
     return {
         "address": reader.address,
         "folder": reader.folder,
-        "bounces": _bounces(incident.count, words),
-        "total": _bounces(incident.total, words),
-        "peak": _number(incident.peak, words),
-        "usual": _usual(incident.usual, words),
-        "rate": _number(incident.count if incident.usual is None else incident.usual, words),
-        "began": _date(began.astimezone(reader.zone), words),
+        "bounces": wording.bounces(incident.count, words),
+        "total": wording.bounces(incident.total, words),
+        "peak": wording.number(incident.peak, words),
+        "usual": wording.usual(incident.usual, words),
+        "rate": wording.number(incident.count if incident.usual is None else incident.usual, words),
+        "began": wording.date(began.astimezone(reader.zone), words),
     }
-
-
-def _date(moment: datetime, words: Mapping[str, Any]) -> str:
-    month = words["months"][moment.month - 1]
-    return str(words["date"]).format(day=moment.day, month=month, year=moment.year)
-
-
-def _usual(rate: float | None, words: Mapping[str, Any]) -> str:
-    usual = words["usual"]
-    if rate is None:
-        return str(usual["unknown"])
-    return str(usual["rare"] if rate < RARE else usual["rate"]).format(n=_number(rate, words))
-
-
-def _bounces(number: int, words: Mapping[str, Any]) -> str:
-    one, many = words["bounces"]
-    return str(one if number == 1 else many).format(n=_number(number, words))
-
-
-def _number(number: float, words: Mapping[str, Any]) -> str:
-    """Write 1234 as "1,234" or "1.234", and 0.31 as "0.3" or "0,3", as the language does."""
-    text = f"{number:,.0f}" if number >= 10 or round(number, 1) == int(number) else f"{number:,.1f}"
-    return text.translate(str.maketrans({",": words["thousands"], ".": words["decimal_point"]}))
 
 
 def _level(notice: Notice, incident: Incident) -> Level:

@@ -26,7 +26,7 @@ from bouncefiler.backscatter.advice import Alert, Level
 from bouncefiler.backscatter.incident import Diagnosis, Incident
 from bouncefiler.backscatter.provenance import Provenance
 from bouncefiler.backscatter.volume import Sighting
-from bouncefiler.edge.store import KEPT, MIGRATIONS, DayTotal, Store, StoreReader, open_for_reading, open_store, schema
+from bouncefiler.edge.store import KEPT, MIGRATIONS, Store, StoreReader, open_for_reading, open_store, schema
 from bouncefiler.errors import StoreBroken, StoreBusy
 from bouncefiler.filing.plan import (
     Arrival,
@@ -44,6 +44,7 @@ from bouncefiler.filing.plan import (
 )
 from bouncefiler.recognition.identity import Fingerprint
 from bouncefiler.recognition.verdict import Cause, Kind, Recipient, Verdict
+from bouncefiler.report.chronicle import DayTotal
 from bouncefiler.sweep import FolderState, Journal, Ledger, Moved, Report
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

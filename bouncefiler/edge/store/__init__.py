@@ -9,8 +9,9 @@ A `Store` is to be used by one thread at a time, not always the same one.
 
 from __future__ import annotations
 
+from bouncefiler.edge.store.database import at_work
 from bouncefiler.edge.store.reader import StoreReader, open_for_reading
-from bouncefiler.edge.store.rows import KEPT, DayTotal, Run, WaitingAlert
+from bouncefiler.edge.store.rows import KEPT, Run, WaitingAlert
 from bouncefiler.edge.store.schema import MIGRATIONS
 from bouncefiler.edge.store.writer import IDLE_RUN_KEPT, Store, open_store
 
@@ -18,11 +19,11 @@ __all__ = [
     "IDLE_RUN_KEPT",
     "KEPT",
     "MIGRATIONS",
-    "DayTotal",
     "Run",
     "Store",
     "StoreReader",
     "WaitingAlert",
+    "at_work",
     "open_for_reading",
     "open_store",
 ]

@@ -6,8 +6,9 @@ import errno
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,9 +16,13 @@ from bouncefiler import __version__
 from bouncefiler.edge.store.rows import storable
 from bouncefiler.edge.store.schema import APPLICATION_ID, Migrations
 from bouncefiler.errors import BouncefilerError, StoreBroken, StoreBusy
+from bouncefiler.report.chronicle import AtWork
 
 CHEAP_TO_CHECK = 8 * 2**20
 """Files up to this many octets are checked whole when they are opened."""
+
+GLANCE = 0.05
+"""Seconds; whoever looks who holds the lock has let go of it by then."""
 
 
 def lock_path(path: Path) -> Path:
@@ -35,7 +40,7 @@ def take_lock(path: Path, holder: str) -> int:
     """Take the lock, and say in it who has it. A lock file is never removed: that would be a race."""
     lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(lock)
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()} {storable(holder)}\n".encode(), 0)
     except BlockingIOError as exc:
@@ -48,12 +53,39 @@ def take_lock(path: Path, holder: str) -> int:
     return lock
 
 
-def _busy(lock: int) -> StoreBusy:
+def _lock(lock: int) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:  # perhaps only by somebody who looks who is at work, which takes no time
+        time.sleep(GLANCE)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def at_work(path: Path) -> AtWork | None:
+    """Say who holds the state file now; None when nobody does. Raises StoreBroken."""
+    with translated(path), suppress(FileNotFoundError):
+        lock = os.open(lock_path(path), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _holder(lock)
+        finally:
+            os.close(lock)
+    return None
+
+
+def _holder(lock: int) -> AtWork:
     pid, _, holder = os.pread(lock, 400, 0).decode("utf-8", "replace").strip().partition(" ")
-    since = datetime.fromtimestamp(os.fstat(lock).st_mtime, UTC).astimezone()
-    who = f"`bouncefiler {_printable(holder)}` (process {pid})" if pid.isdigit() else "another bouncefiler"
+    since = datetime.fromtimestamp(os.fstat(lock).st_mtime, UTC)
+    known = pid.isascii() and pid.isdigit()
+    return AtWork(_printable(holder).removeprefix("bouncefiler "), int(pid) if known else None, since)
+
+
+def _busy(lock: int) -> StoreBusy:
+    holder = _holder(lock)
+    who = f"`bouncefiler {holder.command}` (process {holder.pid})" if holder.pid else "another bouncefiler"
     return StoreBusy(
-        f"{who} has been at work on this account since {since:%Y-%m-%d %H:%M:%S}; "
+        f"{who} has been at work on this account since {holder.since.astimezone():%Y-%m-%d %H:%M:%S}; "
         "wait until it is done, or stop it first"
     )
 

@@ -11,6 +11,9 @@ from bouncefiler.filing.undo import FiledMessage, PastRun
 # Here and below, state 1 is Outcome.MOVED in OUTCOMES.
 _UNDONE = "EXISTS (SELECT 1 FROM move AS back WHERE back.undoes = move.id AND back.state = 1)"
 
+NOT_UNDONE = f"NOT {_UNDONE}"
+"""Of a row of `move`: it has not been put back."""
+
 
 class PastReader(Base):
     """What runs have moved; nothing here is ever changed, but forgotten after KEPT."""
@@ -48,7 +51,7 @@ class PastReader(Base):
             self._read(
                 first_column,
                 "SELECT run FROM batch WHERE EXISTS (SELECT 1 FROM move WHERE move.batch = batch.id AND state = 1"  # noqa: S608 - ours
-                f" AND undoes IS NULL AND NOT {_UNDONE}) ORDER BY id DESC LIMIT 1",
+                f" AND undoes IS NULL AND {NOT_UNDONE}) ORDER BY id DESC LIMIT 1",
             )
         )
         return () if latest is None else tuple(filed for filed in self.filed_in(latest) if not filed.undone)

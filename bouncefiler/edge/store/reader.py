@@ -14,6 +14,7 @@ from typing import TypeVar
 from bouncefiler.backscatter.incident import Diagnosis, Incident
 from bouncefiler.backscatter.provenance import Provenance
 from bouncefiler.edge.store.base import Base, only
+from bouncefiler.edge.store.chronicle import ChronicleReader
 from bouncefiler.edge.store.clues import ClueReader
 from bouncefiler.edge.store.database import (
     check_file,
@@ -26,7 +27,7 @@ from bouncefiler.edge.store.database import (
 from bouncefiler.edge.store.past import PastReader
 from bouncefiler.edge.store.rows import (
     EPOCH,
-    DayTotal,
+    SELECT_INCIDENT,
     Row,
     Run,
     WaitingAlert,
@@ -46,6 +47,7 @@ from bouncefiler.edge.store.sent import SentMailReader
 from bouncefiler.filing.plan import Filed, JournalEntry, MessageRef, Watermark
 from bouncefiler.recognition.identity import Fingerprint
 from bouncefiler.recognition.verdict import Kind
+from bouncefiler.report.chronicle import DayTotal
 
 T = TypeVar("T")
 
@@ -55,7 +57,7 @@ MAX_PARAMETERS = 500
 _STRETCHING = 50_000
 
 
-class StoreReader(ClueReader, PastReader, SentMailReader, Base):
+class StoreReader(ChronicleReader, ClueReader, PastReader, SentMailReader, Base):
     """What is remembered of an account, to be looked at only; fulfils `sweep.Ledger`.
 
     Every method raises StoreBroken when the file can't be read.
@@ -157,7 +159,7 @@ class StoreReader(ClueReader, PastReader, SentMailReader, Base):
         return self._incident(own_mailing, "")
 
     def _incident(self, own_mailing: bool, further: str) -> Incident | None:  # noqa: FBT001
-        sql = f"{_SELECT_INCIDENT} WHERE (diagnosis = ?) = ? {further} ORDER BY id DESC LIMIT 1"
+        sql = f"{SELECT_INCIDENT} WHERE (diagnosis = ?) = ? {further} ORDER BY id DESC LIMIT 1"
         return only(self._read(to_incident, sql, (Diagnosis.OWN_MAILING, own_mailing)))
 
     def alerts_waiting(self) -> tuple[WaitingAlert, ...]:
@@ -208,9 +210,3 @@ def open_for_reading(path: Path, migrations: Migrations = MIGRATIONS) -> StoreRe
         db.execute("PRAGMA query_only = ON")
         undo.pop_all()
         return StoreReader(db, path)
-
-
-_SELECT_INCIDENT = (
-    "SELECT diagnosis, opened, last_seen, count, usual, total, peak, notified, notified_count, closed, id, began,"
-    " earlier FROM incident"
-)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bouncefiler.backscatter.advice import Alert, Level
 from bouncefiler.backscatter.incident import Diagnosis, Incident
-from bouncefiler.backscatter.provenance import Provenance
 from bouncefiler.backscatter.volume import Sighting
 from bouncefiler.edge.store.schema import CAUSES, KINDS, OUTCOMES, PROVENANCES
 from bouncefiler.filing.plan import JournalEntry, Judged, MessageRef, Method, Move, Settlement
 from bouncefiler.filing.undo import FiledMessage, PastRun
 from bouncefiler.recognition.identity import Fingerprint
-from bouncefiler.recognition.verdict import Cause, Kind
+from bouncefiler.recognition.verdict import Cause
+from bouncefiler.report.chronicle import DayTotal
 from bouncefiler.sweep import Report
 
 Row = tuple[Any, ...]
@@ -56,17 +56,6 @@ class Run:
     began: datetime
     ended: datetime | None
     report: Report
-
-
-@dataclass(frozen=True, slots=True)
-class DayTotal:
-    """How many bounces of one sort came on one day (UTC)."""
-
-    day: date
-    kind: Kind
-    cause: Cause
-    provenance: Provenance
-    count: int
 
 
 def storable(text: str) -> str:
@@ -172,6 +161,12 @@ def incident_row(incident: Incident) -> tuple[object, ...]:
         incident.began and seconds_of(incident.began),
         incident.earlier,
     )
+
+
+SELECT_INCIDENT = (
+    "SELECT diagnosis, opened, last_seen, count, usual, total, peak, notified, notified_count, closed, id, began,"
+    " earlier FROM incident"
+)
 
 
 def to_incident(row: Row) -> Incident:

@@ -14,6 +14,7 @@ from bouncefiler.backscatter.advice import Alert
 from bouncefiler.backscatter.incident import Incident, Notice
 from bouncefiler.backscatter.provenance import counts
 from bouncefiler.backscatter.volume import Sighting
+from bouncefiler.edge.store.chronicle import ChronicleWriter
 from bouncefiler.edge.store.clues import ClueWriter, note_clues
 from bouncefiler.edge.store.database import (
     check_file,
@@ -52,7 +53,7 @@ IDLE_RUN_KEPT = timedelta(days=7)
 """How long a run that moved nothing is kept: a service makes some hundred a day."""
 
 
-class Store(StoreReader, ClueWriter, SentMail):
+class Store(StoreReader, ChronicleWriter, ClueWriter, SentMail):
     """What is remembered of an account, held by this process alone; fulfils `sweep.Journal` and `sent.SentLedger`.
 
     A method that writes returns when all that it wrote is safely on disk; when it raises, nothing of it was written.

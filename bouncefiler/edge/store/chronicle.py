@@ -1,0 +1,125 @@
+"""What has happened to the account, for those who look back; and when it was last looked into."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+
+from bouncefiler.backscatter.incident import Diagnosis, Incident, Notice
+from bouncefiler.backscatter.provenance import Provenance
+from bouncefiler.edge.store.base import Base, Writable, only
+from bouncefiler.edge.store.past import NOT_UNDONE
+from bouncefiler.edge.store.rows import (
+    SELECT_INCIDENT,
+    Row,
+    epoch,
+    first_column,
+    moment_of,
+    storable,
+    to_incident,
+)
+from bouncefiler.edge.store.schema import CAUSES, PROVENANCES
+from bouncefiler.report.chronicle import DeadAddress, Filed, Look, Told, Undelivered
+
+NOTED_AGAIN = timedelta(hours=1)
+"""That all is still well is written down no more often than this: a service looks every few minutes."""
+
+MAX_TROUBLE = 500
+
+
+class ChronicleReader(Base):
+    """What status and report tell."""
+
+    def incidents(self, limit: int) -> tuple[Incident, ...]:
+        """Return the incidents of all kinds, open and closed, the newest first."""
+        return self._read(to_incident, f"{SELECT_INCIDENT} ORDER BY opened DESC, id DESC LIMIT ?", (limit,))
+
+    def told(self, limit: int) -> tuple[Told, ...]:
+        """Return the latest that was told of incidents, the oldest first."""
+        newest_first = self._read(
+            lambda row: Told(row[0], moment_of(row[1]), Notice(row[2]), Diagnosis(row[3]), row[4], row[5]),
+            "SELECT incident, at, notice, diagnosis, count, total FROM told ORDER BY at DESC LIMIT ?",
+            (limit,),
+        )
+        return newest_first[::-1]
+
+    def filed_by_folder(self) -> tuple[Filed, ...]:
+        """Return how many messages were moved where, without those that were put back, the fullest folder first."""
+        return self._read(
+            lambda row: Filed(row[0], row[1], moment_of(row[2])),
+            f"SELECT target, count(*), max(began) {_FILED} GROUP BY target ORDER BY count(*) DESC, target",
+        )
+
+    def filed_count(self, since: datetime) -> int:
+        """Return how many messages were moved by the runs that began at `since` or later, and not put back."""
+        return only(self._read(first_column, f"SELECT count(*) {_FILED} AND began >= ?", (epoch(since),))) or 0
+
+    def dead_addresses(self, limit: int = -1) -> tuple[DeadAddress, ...]:
+        """Return the addresses whose last failure was for good; those that the owner wrote to first, then the latest.
+
+        Without those of mail that is known to be forged; of most other mail nobody knows. -1 is no limit.
+        """
+        return self._read(_to_dead, _DEAD, (PROVENANCES.index(Provenance.FORGED), limit))
+
+    def undelivered(self) -> tuple[Undelivered, ...]:
+        """Return the alerts that were tried and could not be delivered, the oldest first."""
+        return self._read(
+            lambda row: Undelivered(row[0], row[1], row[2], row[3], moment_of(row[4])),
+            "SELECT channel, subject, why, attempts, due FROM outbox"
+            " WHERE sent IS NULL AND moot IS NULL AND attempts > 0 ORDER BY id",
+        )
+
+    def last_look(self) -> Look:
+        """Return when the folders were last looked through; and, if that has not worked since, why not."""
+        at = only(self._read(first_column, "SELECT value FROM meta WHERE key = 'looked_at'"))
+        if at is None:  # written by an earlier version, or by an undo: then the last sweep says it
+            sql = "SELECT max(ended) FROM run WHERE command <> 'undo'"
+            at = only(self._read(first_column, sql))
+        trouble = only(self._read(lambda row: _to_trouble(row[0]), "SELECT value FROM meta WHERE key = 'trouble'"))
+        why, since = trouble or ("", None)
+        return Look(None if at is None else moment_of(at), why, since)
+
+
+class ChronicleWriter(ChronicleReader, Writable):
+    """… and the hand that notes it."""
+
+    def looked(self, now: datetime, trouble: str = "") -> None:
+        """Write down that the account was looked into, or what trouble there was; the first of it says since when."""
+        before = self.last_look()
+        if trouble:
+            since = before.trouble_since or now
+            value = json.dumps([storable(trouble[:MAX_TROUBLE]), epoch(since)])
+            with self._transaction() as db:
+                db.execute("INSERT OR REPLACE INTO meta VALUES ('trouble', ?)", (value,))
+        elif before.trouble or before.at is None or not timedelta(0) <= now - before.at < NOTED_AGAIN:
+            with self._transaction() as db:
+                db.execute("INSERT OR REPLACE INTO meta VALUES ('looked_at', ?)", (epoch(now),))
+                db.execute("DELETE FROM meta WHERE key = 'trouble'")
+
+
+def _to_trouble(stored: str) -> tuple[str, datetime]:
+    why, since = json.loads(stored)
+    return str(why), moment_of(since)
+
+
+def _to_dead(row: Row) -> DeadAddress:
+    address, cause, first, last, count, genuine = row
+    whose = Provenance.GENUINE if genuine else Provenance.UNKNOWN
+    return DeadAddress(address, CAUSES[cause], moment_of(first), moment_of(last), count, whose)
+
+
+_FILED = (
+    "FROM move JOIN batch ON batch.id = move.batch JOIN run ON run.id = batch.run"
+    f" WHERE state = 1 AND undoes IS NULL AND {NOT_UNDONE}"
+)
+
+# Of two failures in one second, the one that is not for good is taken for the last.
+_DEAD = f"""SELECT address, cause, first, last, count, genuine FROM (
+    SELECT address, failure.cause AS cause, permanent, min(failure.received_at) OVER every AS first,
+        max(failure.received_at) OVER every AS last, count(*) OVER every AS count,
+        max(coalesce(provenance = {PROVENANCES.index(Provenance.GENUINE)}, 0)) OVER every AS genuine,
+        row_number() OVER (PARTITION BY address ORDER BY failure.received_at DESC, permanent) AS place
+    FROM failure LEFT JOIN sighting ON sighting.fingerprint = failure.fingerprint
+    WHERE coalesce(provenance, 0) <> ?
+    WINDOW every AS (PARTITION BY address))
+WHERE place = 1 AND permanent ORDER BY genuine DESC, last DESC, address LIMIT ?"""  # noqa: S608 - numbers only

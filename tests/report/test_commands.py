@@ -1,0 +1,107 @@
+"""`status`, `export` and `report` as somebody types them, on a state file, without a server."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bouncefiler.edge.store import open_store
+from tests.report import tales
+
+CONFIG = """\
+state_dir = "{home}/state"
+[accounts.home]
+host = "mail.garden.example"
+user = "ana@garden.example"
+[accounts.work]
+host = "mail.garden.example"
+user = "ana@office.example"
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    (tmp_path / "config.toml").write_text(CONFIG.format(home=tmp_path), encoding="utf-8")
+    (tmp_path / "state").mkdir()
+    return tmp_path
+
+
+def state(home: Path, account: str = "home") -> Path:
+    return home / "state" / f"{account}.sqlite3"
+
+
+def bouncefiler(home: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bouncefiler", "--config", str(home / "config.toml"), *arguments]
+    known = {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(
+        command, env=known | environ, cwd=home, capture_output=True, encoding="utf-8", timeout=60, check=False
+    )
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def test_status_ends_with_0_whether_all_is_well_or_not(home: Path) -> None:
+    tales.quiet_year(state(home), now())
+    tales.flood(state(home, "work"), now(), size=50)
+
+    done = bouncefiler(home, "status")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "home: All is well." in done.stdout
+    assert "work: Somebody is probably sending mail with your address as the sender." in done.stdout
+    assert "INBOX is over quota" in done.stdout
+
+
+def test_status_of_one_account_for_programs(home: Path) -> None:
+    tales.flood(state(home, "work"), now(), size=50)
+
+    done = bouncefiler(home, "status", "-a", "work", "--json")
+
+    (line,) = done.stdout.splitlines()
+    assert json.loads(line)["states"] == ["backscatter", "undelivered"]
+    assert json.loads(line)["filed"]["folders"] == {"Bounces": 74}
+
+
+def test_status_makes_no_file(home: Path) -> None:
+    assert "has not looked into this mailbox yet" in bouncefiler(home, "status").stdout
+    assert list((home / "state").iterdir()) == []
+
+
+def test_status_says_who_is_at_work(home: Path) -> None:
+    with open_store(state(home), holder="bouncefiler run"):
+        done = bouncefiler(home, "status", "-a", "home")
+
+    assert f"`bouncefiler run` (process {os.getpid()})" in done.stdout
+
+
+def test_status_speaks_portuguese(home: Path) -> None:
+    tales.quiet_year(state(home), now())
+
+    assert "home: Está tudo bem." in bouncefiler(home, "status", LANG="pt_BR.UTF-8").stdout
+
+
+def test_status_without_unicode_draws_with_ascii(home: Path) -> None:
+    tales.quiet_year(state(home), now())
+
+    shown = bouncefiler(home, "status", "-a", "home", PYTHONIOENCODING="ascii").stdout
+
+    assert shown.isascii()
+    assert "?" not in shown
+
+
+def test_a_damaged_state_file_is_named(home: Path) -> None:
+    state(home).write_bytes(b"no database" * 100)
+
+    done = bouncefiler(home, "status")
+
+    assert done.returncode == 74
+    assert "home.sqlite3" in done.stderr
+    assert "work: bouncefiler has not looked" in done.stdout
