@@ -11,6 +11,7 @@ import pytest
 
 from bouncefiler.edge.memory import Folder, MemoryAccount, Stored
 from bouncefiler.edge.store import KEPT, Store, open_store
+from bouncefiler.errors import StoreBroken
 from bouncefiler.sent import RECENT, SentBurst, SentReport, index
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -172,6 +173,19 @@ def test_cut_at_any_step_it_goes_on_and_counts_nothing_twice(tmp_path: Path, blo
         assert store.sent_burst(NOW - KEPT, NOW) == SentBurst(messages=45, recipients=45, strangers=7)
         assert store.habits("from") == {"ann@example.org": 45}
         assert store.sent_coverage().complete
+
+
+def test_what_was_read_and_how_far_are_written_together_or_not_at_all(store: Store) -> None:
+    held = account(*map(sent, range(5)))
+    store._db.execute(
+        "CREATE TRIGGER fail BEFORE INSERT ON sent_folder WHEN NEW.low < 5 BEGIN SELECT RAISE(ABORT, 'cut'); END"
+    )
+    with pytest.raises(StoreBroken):
+        read(held, store)
+
+    assert store.sent_known(ids(*range(5))) == frozenset()
+    assert store.habits("from") == {}
+    assert store.sent_burst(NOW - KEPT, NOW) == SentBurst()
 
 
 def test_every_folder_has_its_newest_read_before_any_is_read_to_its_end(store: Store) -> None:

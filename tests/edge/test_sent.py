@@ -125,6 +125,24 @@ def test_a_folder_with_gaps_is_read_whole(dovecots: Dovecots, store: Store) -> N
 
 
 @pytest.mark.dovecot
+@pytest.mark.parametrize(
+    "to",
+    [b"x" * 1_000_000, b",\r\n ".join(b"p%d@x.example" % number for number in range(10_000)), b"\0\xff\x1b@\0.example"],
+    ids=["megabyte", "ten-thousand", "nul"],
+)
+def test_a_monstrous_message_is_one_among_others(dovecots: Dovecots, store: Store, to: bytes) -> None:
+    mailbox = dovecots(Variant()).mailbox(dovecots(Variant()).new_user())
+    mailbox.store([])
+    monster = Mail(b"Message-ID: <m1@example.org>\r\nTo: " + to + b"\r\nDate: x\r\n\r\ntext\r\n", START)
+    mailbox.store([sent(0), monster, sent(2)], "Sent")
+    with imap.open_account(mailbox.dovecot.server(mailbox.user), PASSWORD) as account:
+        report = index(account, store, (), NOW, Onlooker())
+
+    assert (report.new, report.trouble) == (3, ())
+    assert store.sent_known(ids(0, 1, 2)) == ids(0, 1, 2)
+
+
+@pytest.mark.dovecot
 def test_numbered_anew_in_between_is_said(dovecots: Dovecots) -> None:
     mailbox = someone(dovecots(Variant()), 3)
     with imap.open_account(mailbox.dovecot.server(mailbox.user), PASSWORD) as account:

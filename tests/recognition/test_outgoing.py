@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -90,6 +91,22 @@ def test_of_very_many_some_are_remembered_and_all_counted() -> None:
     found = read(fields("To: " + ", ".join(f"p{number}@x.example" for number in range(5_000))), STORED)
 
     assert (found.recipients, len(found.contacts)) == (5_000, MAX_CONTACTS)
+
+
+def test_what_is_kept_of_a_message_is_bounded() -> None:
+    """Whatever it holds, some 30 KB of it stay until its window is written down."""
+    hostile = fields(
+        "Message-ID: <" + "m" * 60_000 + "@x.example>",
+        *(f"To: {', '.join(f'p{line}.{number}@x.example' for number in range(100))}" for line in range(100)),
+        *("DKIM-Signature: d=x.example; s=" + "s" * 500 for _ in range(100)),
+    )
+    tracemalloc.start()
+    kept = [read(hostile, STORED) for _ in range(20)]
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert kept[0].recipients == 10_000
+    assert held < 20 * 50_000
 
 
 @pytest.mark.parametrize(
