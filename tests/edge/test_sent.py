@@ -14,6 +14,7 @@ from bouncefiler.edge.store import Store, open_store
 from bouncefiler.errors import FolderRenumbered, Throttled, Unreachable
 from bouncefiler.sent import MAX_ASKED, SentReport, Stretch, index
 from tests.dovecot import PASSWORD, Dovecot, Mail, Mailbox, Variant
+from tests.edge.test_account_contract import batch_of
 from tests.edge.test_imap import Line, account_on
 from tests.scripted import Answer, Part
 
@@ -102,14 +103,30 @@ def test_stopped_at_once_it_goes_on_with_other_work_and_resumes(dovecots: Doveco
     """What was on its way when it stopped is not taken for anything else."""
     mailbox = someone(dovecots(Variant()), 3_200)
     with imap.open_account(mailbox.dovecot.server(mailbox.user), PASSWORD) as account:
-        reports = []
+        reports, starts = [], []
         for _ in range(4):
             reports.append(index(account, store, (), NOW, Onlooker(stop=True)))
             assert account.state("INBOX") is not None
+            starts.append(store.sent_coverage().since)
 
+    assert starts[:2] == [START + timedelta(hours=3_009), START + timedelta(hours=2_009)]
     assert [report.read for report in reports] == [200, 1_000, 1_000, 1_000]
     assert [report.left for report in reports] == [3_000, 2_000, 1_000, 0]
     assert store.sent_known(ids(*range(3_200))) == ids(*range(3_200))
+
+
+@pytest.mark.dovecot
+def test_a_folder_that_was_looked_at_can_still_be_filed_from(dovecots: Dovecots, store: Store) -> None:
+    """EXAMINE is for the reading alone: who watches the folder of sent mail has its bounces moved."""
+    mailbox = someone(dovecots(Variant()), 3)
+    with imap.open_account(mailbox.dovecot.server(mailbox.user), PASSWORD) as account:
+        state = account.look_at("Sent")
+        assert state is not None
+        account.prepare("Bounces")
+        account.look_at("Sent")
+        moved = account.move(batch_of(account, state, [2]))
+
+    assert moved.uids == {2: 1}
 
 
 @pytest.mark.dovecot
@@ -285,15 +302,15 @@ def test_other_peoples_sent_mail_is_not_ours() -> None:
 
 
 def sent_answer(*refused: int, order: str = "UID {uid} INTERNALDATE {date} {fields}") -> Callable[[str], str]:
-    """Answer with messages 1 to 3 as far as they are asked for; what has one of the refused among them is refused."""
+    """Answer with messages 1 to 3 as far as they are asked for, and at the end with NO if a refused one was."""
 
     def answer(command: str) -> str:
         first, _, last = command.split()[2].partition(":")
         asked = [uid for uid in (1, 2, 3) if int(first) <= uid <= int(last or first)]
-        if set(asked) & set(refused):
-            return "TAG NO [UNAVAILABLE] UID FETCH Server error - Please try again later"
         lines = []
         for uid in asked:
+            if uid in refused:
+                continue
             block = sent(uid).raw.partition(b"Bcc")[0].partition(b"\r\n")[2].decode() + "\r\n"
             said = order.format(
                 uid=uid,
@@ -301,7 +318,8 @@ def sent_answer(*refused: int, order: str = "UID {uid} INTERNALDATE {date} {fiel
                 fields=f"BODY[HEADER.FIELDS (X)] {{{len(block)}}}\r\n{block}",
             )
             lines.append(f"* {uid} FETCH ({said})\r\n")
-        return "".join(lines) + "TAG OK done"
+        refusal = "TAG NO [UNAVAILABLE] UID FETCH Server error - Please try again later"
+        return "".join(lines) + (refusal if set(asked) & set(refused) else "TAG OK done")
 
     return answer
 
@@ -321,7 +339,7 @@ def test_messages_that_the_server_refuses_are_left_out(store: Store, refused: tu
     with account_on(Part({"UID FETCH": sent_answer(*refused)})) as (account, _):
         report = index(account, store, ("Sent",), NOW, Onlooker())
 
-    assert (report.new, report.left) == (3 - len(refused), 0)
+    assert (report.read, report.new, report.left) == (3 - len(refused), 3 - len(refused), 0)
     assert store.sent_known(ids(1, 2, 3)) == ids(*({1, 2, 3} - {*refused}))
     assert store.sent_coverage().complete
 
