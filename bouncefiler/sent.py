@@ -159,8 +159,8 @@ def index(
 ) -> SentReport:
     """Read what has been sent since the last time, then older mail that was not read yet, until told to stop.
 
-    `configured` names the folders of sent mail; with none, the reader finds them. One that the server does not let be
-    read keeps nobody from the others, and is a gap in what is known.
+    `configured` names the folders of sent mail; with none, the reader finds them. One that there is not, or that the
+    server does not let be read, keeps nobody from the others, and is a gap in what is known.
     Raises AccountError, StoreBroken; whatever it raises, the next call goes on where this one stopped.
     """
     job = _Job(reader, ledger, now, configured or reader.sent_folders())
@@ -180,9 +180,9 @@ class _Job:
         self._states = {name: state for name in names if (state := self._look_at(name))}
         kept = {mark.folder: mark for mark in ledger.sent_marks()}
         self._marks = {name: _mark(state, kept.get(name)) for name, state in self._states.items()}
-        for name in self._trouble.keys() - kept.keys():
+        for name in set(names) - self._states.keys() - kept.keys():
             ledger.keep_sent(SentMark(name, uidvalidity=0, low=2, high=1), (), now)  # nothing of it is known
-        if gone := kept.keys() - self._states.keys() - self._trouble.keys():
+        if gone := kept.keys() - set(names):
             ledger.forget_marks(gone)
         self.report = self._told(SentReport(tuple(self._states)))
 

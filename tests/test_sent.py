@@ -271,6 +271,18 @@ def test_configured_folders_are_the_only_ones(store: Store) -> None:
     assert store.sent_known(ids(1, 2)) == ids(2)
 
 
+def test_a_configured_folder_that_there_is_not_is_a_gap(store: Store) -> None:
+    """Until it is there, or is configured no more."""
+
+    held = account(sent(1))
+    index(held, store, ("Sent", "Missing"), NOW, Onlooker())
+    before = store.sent_coverage()
+    index(held, store, ("Sent",), NOW, Onlooker())
+
+    assert (before.complete, before.since, before.until) == (False, None, None)
+    assert store.sent_coverage().complete
+
+
 def test_old_mail_copied_in_last_does_not_stretch_what_is_known(store: Store) -> None:
     """The bound is that of the messages at the edge, not of one old message among them."""
 
