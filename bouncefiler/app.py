@@ -17,6 +17,7 @@ from bouncefiler.backscatter import advice, letters, posture, volume
 from bouncefiler.backscatter.domains import Limitable, Offline, domain_name
 from bouncefiler.backscatter.incident import Diagnosis
 from bouncefiler.backscatter.posture import Posture
+from bouncefiler.doorbell import Watch
 from bouncefiler.edge import alerts, credentials, imap, notify, systemd
 from bouncefiler.edge.store import KEPT, Store, StoreReader, open_for_reading, open_store
 from bouncefiler.edge.store import at_work as at_work_on
@@ -29,8 +30,9 @@ from bouncefiler.errors import (
     FolderMissing,
     LoginRefused,
     Throttled,
+    Unreachable,
 )
-from bouncefiler.filing.plan import Plan
+from bouncefiler.filing.plan import Plan, Watermark
 from bouncefiler.filing.undo import FiledMessage, PastRun, Undo
 from bouncefiler.lookout import Lookout
 from bouncefiler.recognition import classify, lean, rulebook
@@ -44,6 +46,15 @@ from bouncefiler.sweep import Brake, FolderState, Recogniser, Report, Scope, Tas
 
 MAX_REFUSALS = 2
 """A refused password is tried no more than this often: servers lock accounts, or ban the address, after a few more."""
+
+LONG_LIVED = 300.0
+"""A connection that has lasted for so many seconds may end without being called trouble."""
+
+MAX_CUT_SHORT = 3
+
+IDLE_SECONDS = 480.0
+"""How long to wait for news over a connection without a word: below the nine minutes after which some routers forget
+it, and with the 60 seconds of a command enough to notice within ten minutes that it is dead."""
 
 SENT_SECONDS = 20.0
 """How long the service reads sent mail at a time."""
@@ -351,6 +362,11 @@ class Desk:
     sent: SentReport | None = field(default=None, init=False)
     """What came of reading sent mail the last time; None before that, and when there was trouble."""
     sent_at: datetime | None = field(default=None, init=False)
+    logged_in: float = field(default=0.0, init=False)
+    """When the connection was made, by time.monotonic."""
+    idling: bool = field(default=False, init=False)
+    idles_cut_short: int = field(default=0, init=False)
+    """How many connections in a row have ended soon, and while they waited for news."""
     _names: Limitable | None = field(default=None, init=False)
 
     def sweep(self, scope: Scope, watcher: Watcher, command: str, sent_watcher: SentWatcher) -> Report:
@@ -420,16 +436,55 @@ class Desk:
         return left or self.sent_at is None or _now() >= self.sent_at + SENT_AGAIN
 
     def quiet(self) -> bool:
-        """Whether nothing has come since the last sweep: one short question a folder, over the open connection."""
-        marks = [self.store.watermark(folder) for folder in self.account.folders]
-        if self.connection is None or None in marks or self.store.open_entries():
+        """Whether nothing has come since the last sweep: one short question a folder, over the open connection.
+
+        A connection that has ended meanwhile is no trouble, but a reason to sweep, and so to log in again; unless it
+        has not lived for long: a server that wants no connection is not asked for one again and again.
+        """
+        if self.connection is None:
             return False
-        with self._noted(), self._connected() as connection:
-            return not any(
-                connection.changed(FolderState(mark.folder, mark.uidvalidity, mark.last_uid + 1, exists=0))
-                for mark in marks
-                if mark
+        try:
+            with self._noted(), self._connected() as connection:
+                told, self.idling = connection.attend(), False
+                return not (told or self.store.open_entries() or self._anything_new(connection))
+        except Throttled:
+            raise
+        except Unreachable:
+            early = time.monotonic() - self.logged_in < LONG_LIVED
+            if self.idling:
+                self.idles_cut_short = self.idles_cut_short + 1 if early else 0
+                self.idling = False
+            if early:
+                raise
+            return False
+
+    def _anything_new(self, connection: imap.ImapAccount) -> bool:
+        return any(
+            mark is None or connection.changed(_as_it_was(mark))
+            for mark in map(self.store.watermark, self.account.folders)
+        )
+
+    def idle(self) -> imap.Vigil | None:
+        """Have the server tell when something comes to the first folder; None when it is to be asked now and then."""
+        mark = self.store.watermark(self.account.folders[0])
+        if not self.account.idle or self.connection is None or mark is None or self.idles_cut_short > MAX_CUT_SHORT:
+            return None
+        if self.idles_cut_short == MAX_CUT_SHORT:
+            self.idles_cut_short += 1
+            log.info(
+                "%s: the server soon ends connections that wait for news (IDLE), so it is asked every %s instead",
+                self.account.name,
+                self.account.poll_interval,
             )
+            return None
+        try:
+            with self._connected() as connection:
+                vigil = connection.watch(_as_it_was(mark))
+        except Unreachable:
+            self.idles_cut_short += 1
+            raise
+        self.idling = vigil is not None
+        return vigil
 
     def plan_undo(self, choice: Choice) -> Undo:
         """Look where the chosen messages are now, and plan to put them back.
@@ -542,6 +597,7 @@ class Desk:
             self.store.login_refused(key, _now())
             raise
         self.store.login_accepted()
+        self.logged_in = time.monotonic()
         return connection
 
     def _to_inbox(self, alert: advice.Alert) -> None:
@@ -703,8 +759,10 @@ class _Shift:
     settings: Settings
     environ: Mapping[str, str]
     desk: Desk | None = None
+    hurried: bool = False
+    """Whether the run before was called for at its very end."""
 
-    def work(self, tick: Tick) -> None:
+    def work(self, tick: Tick) -> Watch | None:
         if self.desk is None:
             self.desk = take_desk(self.account, self.settings, self.environ, "bouncefiler run")
         onlooker = _Onlooker(tick, Brake())
@@ -719,6 +777,16 @@ class _Shift:
             if report.moved or report.settled:
                 log.info("%s: filed %d of %d new messages", self.account.name, report.moved, report.scanned)
         self.desk.deliver()
+        return None if tick.stopping() else self._wait(self.desk)
+
+    def _wait(self, desk: Desk) -> Watch | None:
+        vigil = desk.idle()
+        if vigil is not None and vigil.fileno is not None:
+            self.hurried = False
+            return Watch(IDLE_SECONDS, vigil.fileno)
+        # Something has come already. Told so twice on end, rather wait for the next tick: the server may be confused.
+        self.hurried = vigil is not None and not self.hurried
+        return Watch(0.0) if self.hurried else None
 
     def end(self) -> None:
         if self.desk is not None:
@@ -759,6 +827,10 @@ class _SentOnlooker:
 
 
 # --- what the functions above are made of
+
+
+def _as_it_was(mark: Watermark) -> FolderState:
+    return FolderState(mark.folder, mark.uidvalidity, mark.last_uid + 1, exists=0)
 
 
 def _task(account: Account, settings: Settings, scope: Scope) -> Task:

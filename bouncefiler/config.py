@@ -377,6 +377,7 @@ class _Account(_Table):
     )
     kinds: list[KindWord] = Field(default=sorted(_FILING.kinds), description='a list such as ["failed", "delayed"]')
     poll_interval: Annotated[timedelta, PlainValidator(_duration(30, 7 * 86_400))] = _ACCOUNT.poll_interval
+    idle: bool = Field(default=_ACCOUNT.idle, description="true or false")
     timeout: Annotated[timedelta, PlainValidator(_duration(1, 600))] = timedelta(seconds=_SERVER.timeout)
     compress: Annotated[str, PlainValidator(_one_of(Compress))] = _SERVER.compress.value
     alert: _Alert = Field(default=_Alert(), description="a table")
@@ -449,6 +450,7 @@ def _account(name: str, table: _Account, file: _File, path: Path, environ: Mappi
         also_sends=tuple(table.also_sends),
         drafts_folder=table.drafts_folder,
         notify_from=table.alert.notify_from,
+        idle=table.idle,
     )
 
 

@@ -21,13 +21,14 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from types import FrameType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from apscheduler.events import EVENT_JOB_MAX_INSTANCES
 from apscheduler.executors.base import BaseExecutor
 from apscheduler.schedulers.base import BaseScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
+from bouncefiler.doorbell import Doorbell, Sight, Watch
 from bouncefiler.errors import (
     BouncefilerError,
     ConfigError,
@@ -57,6 +58,9 @@ LONGEST_DEMAND = DAY
 NOTICEABLE_JUMP = 1.0
 NOTICEABLE_SLEEP = 120.0
 
+BETWEEN_CALLS = 1.0
+"""A run that something calls for begins no sooner than so many seconds after the last: one for a burst of news."""
+
 AFTER_RESUME = 5.0
 """The network needs a moment, too, to wake up."""
 
@@ -67,6 +71,8 @@ LONGEST_LINE = 500
 LONGEST_TRACEBACK = 4_000
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 Message = Callable[[], None]
 """What the service's own thread is to do next."""
@@ -96,7 +102,7 @@ class Job:
     name: str
     """The account's name; unique."""
     interval: timedelta
-    run: Callable[[Tick], None]
+    run: Callable[[Tick], Watch | None]
     close: Callable[[], None] = _nothing
     """Let go of what the runs have kept open: called when the account is not run any more, or not until a reload."""
 
@@ -320,6 +326,11 @@ class _Timetable(BaseScheduler):  # type: ignore[misc]  # APScheduler has no typ
             misfire_grace_time=None,  # late is better than never, however late
         )
 
+    def bring_forward(self, name: str, when: datetime) -> None:
+        job = self.get_job(name)
+        if job and when < job.next_run_time:
+            job.modify(next_run_time=when)
+
     def drop(self, name: str) -> None:
         if self.get_job(name):
             self.remove_job(name)
@@ -364,6 +375,10 @@ class _Account:
     """Set by the worker that has taken it up."""
     sign_of_life: float = 0.0
     """By `Clock.monotonic`. Set by the worker."""
+    ended: float = 0.0
+    """When the last run did, by `Clock.monotonic`."""
+    sight: Sight | None = None
+    """The socket that the doorbell watches."""
 
 
 class _Moment(NamedTuple):
@@ -386,6 +401,7 @@ class Service:
     _inbox: SimpleQueue[Message] = field(default_factory=SimpleQueue, init=False)
     _workers: _Workers = field(init=False)
     _timetable: _Timetable = field(init=False)
+    _doorbell: Doorbell = field(default_factory=Doorbell, init=False)
     _accounts: dict[str, _Account] = field(default_factory=dict, init=False)
     _leaving: list[_Account] = field(default_factory=list, init=False)
     _hush: Hush = field(default_factory=Hush, init=False)
@@ -408,6 +424,7 @@ class Service:
                 self.receive(self.turn())
         finally:
             self._timetable.shutdown()
+            self._doorbell.close()
         return self.exit_code
 
     def post(self, message: Message) -> None:
@@ -550,6 +567,9 @@ class Service:
     def _in_hand(self, account: _Account) -> None:
         account.tried = True
         account.state = _State.BUSY
+        if account.sight is not None:
+            self._doorbell.forget(account.sight)
+            account.sight = None
         account.sign_of_life = self.clock.monotonic()
 
     def _skipped(self, event: Any) -> None:
@@ -558,27 +578,30 @@ class Service:
     def _run(self, account: _Account) -> Message:
         """In a worker's thread."""
         tick = Tick(account.leaving.is_set, partial(self._show_life, account))
-        error = None if account.leaving.is_set() else self._attempt(account, partial(account.job.run, tick))
-        return partial(self._ended, account, error)
+        if account.leaving.is_set():
+            return partial(self._ended, account, None, None)
+        watch, error = self._attempt(account, partial(account.job.run, tick))
+        return partial(self._ended, account, error, watch)
 
     def _run_close(self, account: _Account) -> Message:
         """In a worker's thread."""
-        return partial(self._closed, account, self._attempt(account, account.job.close))
+        _, error = self._attempt(account, account.job.close)
+        return partial(self._closed, account, error)
 
-    def _attempt(self, account: _Account, work: Message) -> BaseException | None:
+    def _attempt(self, account: _Account, work: Callable[[], T]) -> tuple[T | None, BaseException | None]:
         self._show_life(account)
         account.running = True
         try:
-            work()
+            return work(), None
         except BaseException as error:  # noqa: BLE001 - the one place; and a panic in Rust is no Exception
-            return error
-        return None
+            return None, error
 
     def _show_life(self, account: _Account) -> None:
         account.sign_of_life = self.clock.monotonic()
 
-    def _ended(self, account: _Account, error: BaseException | None) -> None:
+    def _ended(self, account: _Account, error: BaseException | None, watch: Watch | None) -> None:
         account.running = False
+        account.ended = self.clock.monotonic()
         account.failures = account.failures + 1 if error else 0
         missed, account.missed = account.missed, False
         if error is None:
@@ -595,11 +618,30 @@ class Service:
                 self._complain(account, error)
                 if missed:
                     self._plan(account, 0.0)
+                elif watch:
+                    self._attend_to(account, watch)
             case Retry(after=after, demanded=demanded):
                 account.not_before = self.clock.boottime() + demanded
                 self._plan(account, after)
                 when = (self.clock.now() + timedelta(seconds=after)).astimezone()
                 self._complain(account, error, f"; next try at {when:%H:%M:%S}")
+
+    def _attend_to(self, account: _Account, watch: Watch) -> None:
+        self._bring_forward(account, watch.within)
+        if watch.fileno is not None:
+            account.sight = sight = self._doorbell.watch(
+                watch.fileno, lambda: self.post(partial(self._called, account, sight))
+            )
+
+    def _called(self, account: _Account, sight: Sight) -> None:
+        if account.sight is sight:  # otherwise it is run already, or has been
+            account.sight = None
+            self._bring_forward(account, 0.0)
+
+    def _bring_forward(self, account: _Account, seconds: float) -> None:
+        """Run it in so many seconds, unless it is run before that anyway; yet not on the heels of the last run."""
+        seconds = max(seconds, account.ended + BETWEEN_CALLS - self.clock.monotonic())
+        self._timetable.bring_forward(account.job.name, self.clock.now() + timedelta(seconds=seconds))
 
     def _halt(self, account: _Account, error: BaseException | None) -> None:
         self._timetable.drop(account.job.name)

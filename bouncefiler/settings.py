@@ -105,6 +105,8 @@ class Account:
     """Where a letter to the contacts is put; None finds it by its flag or name."""
     notify_from: CredentialSource = NOTIFY_ENTRY
     """Where the URLs are that the channel "notify" sends to."""
+    idle: bool = True
+    """Whether the server may say by itself that something has come (RFC 2177)."""
 
 
 @dataclass(frozen=True, slots=True)

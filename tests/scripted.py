@@ -1,7 +1,7 @@
 """A server that plays a part: for what no real server can be made to do on demand.
 
 It answers by a table, from a regular expression that a command begins with (without its tag) to what is said then. In
-an answer TAG stands for the command's tag; `None` hangs up, and "+" asks for one line more. The first row that matches
+an answer TAG stands for the command's tag; `None` hangs up, and "+…" asks for one line more. The first row that matches
 counts; what no row knows is answered as an honest server would, or with BAD.
 """
 
@@ -120,7 +120,7 @@ def _converse(connection: socket.socket, part: Part, scripted: Scripted) -> bool
         scripted.heard.append(heard)
         tag, _, command = heard.partition(" ")
         said = part.answer(command)
-        if said == "+":
+        if isinstance(said, str) and said.startswith("+"):
             _say(connection, tag, said)
             scripted.heard.append("+ " + lines.readline().decode().removesuffix("\r\n"))
             said = "TAG OK done"

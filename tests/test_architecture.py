@@ -20,6 +20,7 @@ FLOORS = [  # top to bottom; a room may import from the floors below it, and fro
     {"app"},
     {"lookout"},
     {"service"},
+    {"doorbell"},
     {"edge"},
     {"sweep", "inquiry", "restore", "sent", "config", "render", "report", "settings"},
     {"filing", "backscatter"},

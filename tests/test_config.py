@@ -96,6 +96,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
         also_sends = ["Shop.example.net."]
         drafts_folder = "Rascunhos"
         poll_interval = "1h"
+        idle = false
         timeout = 20
         compress = "never"
         [accounts.work.alert]
@@ -135,6 +136,7 @@ def test_every_key_arrives(tmp_path: Path) -> None:
         also_sends=("shop.example.net",),
         drafts_folder="Rascunhos",
         notify_from=EnvironmentVariable("CHAT"),
+        idle=False,
     )
     assert found == Settings(tmp_path / "config.toml", {"work": account}, Path("/home/ana/state"), "pt", dns=False)
     assert found.secret_variables == {"WORK", "CHAT"}
@@ -208,6 +210,7 @@ def test_an_alert_speaks_the_language_of_all(tmp_path: Path) -> None:
         ('bounce_foldr = "x"', "accounts.home.bounce_foldr: unknown key (did you mean bounce_folder?)"),
         ("poll_interval = true", 'accounts.home.poll_interval: expected a duration such as "5m", got true'),
         ('poll_interval = "often"', 'accounts.home.poll_interval: expected a duration such as "5m", got a text'),
+        ('idle = "no"', "accounts.home.idle: expected true or false, got a text"),
         ('poll_interval = "10s"', 'accounts.home.poll_interval: expected a duration from "30s" to "1w"'),
         ("timeout = 0", 'accounts.home.timeout: expected a duration from "1s" to "10m"'),
         ("timeout = nan", 'accounts.home.timeout: expected a duration from "1s" to "10m"'),

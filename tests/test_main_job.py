@@ -299,6 +299,34 @@ def test_the_service_files_what_arrives_and_ends_on_request(user: User) -> None:
     assert process.returncode == 0, err
 
 
+def _arrives(user: User, **configured: str | bool) -> str:
+    """Start the service, deliver one more bounce when it waits, and see it filed; return the server's log."""
+    user.configure("".join(f"{key} = {json.dumps(value)}\n" for key, value in configured.items()))
+    user.fill(mailbox(8, 4))
+    process = user.start("run")
+    try:
+        _await(lambda: len(user.snapshot().get("Bounces", ())) == 2)
+        time.sleep(1.0)
+        user.server.mailbox(user.name).deliver(mailbox(20, 1)[19])
+        _await(lambda: len(user.snapshot()["Bounces"]) == 3, seconds=90.0)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=20)
+
+    assert process.returncode == 0, err
+    return user.server.log()
+
+
+def test_where_the_server_tells_a_bounce_is_filed_long_before_the_next_look(user: User) -> None:
+    """The interval is a day, and the test does not wait for long. Nor does a stop."""
+    _arrives(user, poll_interval="1d")
+
+
+def test_a_server_without_idle_is_looked_at_in_intervals(tmp_path: Path) -> None:
+    with dovecot.running(Variant(without=("IDLE",))) as server:
+        _arrives(User(server, server.new_user(), tmp_path), poll_interval="30s")
+
+
 def test_the_service_stops_trying_a_refused_password_and_says_so(user: User) -> None:
     process = user.start("run", password="not this one")
     _, err = process.communicate(timeout=60)

@@ -22,6 +22,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bouncefiler.doorbell import Watch
 from bouncefiler.errors import (
     BouncefilerError,
     BrakePulled,
@@ -94,13 +95,14 @@ class Account:
     """Until this is set, a run goes on."""
     runs: list[float] = field(default_factory=list)
     closed: list[float] = field(default_factory=list)
+    asks: Watch | None = None
     tick: Tick | None = None
     begun: Event = field(default_factory=Event)
 
     def job(self) -> Job:
         return Job(self.name, self.interval, self.run, lambda: self.closed.append(self.machine.monotonic))
 
-    def run(self, tick: Tick) -> None:
+    def run(self, tick: Tick) -> Watch | None:
         self.runs.append(self.machine.monotonic)
         self.tick = tick
         self.begun.set()
@@ -108,6 +110,7 @@ class Account:
             assert self.hold.wait(PATIENCE)
         if self.raises is not None and len(self.runs) <= self.times:
             raise self.raises
+        return self.asks
 
     @property
     def gaps(self) -> list[float]:
@@ -183,6 +186,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     bench = Bench(machine)
     yield bench
     bench.service._timetable.shutdown()
+    bench.service._doorbell.close()
 
 
 @pytest.fixture
@@ -1038,3 +1042,92 @@ def test_hung_run_of_a_real_process_feeds_no_watchdog(start: Callable[..., Child
             break
     else:
         pytest.fail("the pings did not come back")
+
+
+# --- what a run asks for
+
+
+def test_a_run_can_ask_for_the_next_one_sooner(bench: Bench) -> None:
+    """Never later than its interval, and not on its own heels."""
+    account = bench.watch(asks=Watch(within=60.0))
+    bench.start(200)
+
+    assert account.gaps == [60.0, 60.0, 60.0]
+    account.asks = Watch(within=9_999.0)
+    bench.pass_time(700)
+    assert max(account.gaps) <= 1.1 * 300
+
+
+def test_a_run_that_asks_for_the_next_at_once_is_given_a_second(bench: Bench) -> None:
+    account = bench.watch(asks=Watch(within=0.0))
+    bench.start(3.5)
+
+    assert account.gaps == [1.0, 1.0, 1.0]
+
+
+def test_a_socket_that_can_be_read_calls_for_a_run(bench: Bench) -> None:
+    """Long before the interval is over; and only once."""
+    here, there = socket.socketpair()
+    with here, there:
+        account = bench.watch(asks=Watch(480.0, here.fileno()))
+        bench.start(30)
+        account.asks = None
+        there.send(b"x")
+        assert bench.service.receive(PATIENCE), "nothing called"
+        bench.pass_time(30)
+
+        assert len(account.runs) == 2
+        assert account.gaps[0] <= 31.0
+
+
+def test_a_call_that_comes_while_the_run_goes_on_already_starts_no_other(bench: Bench) -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        account = bench.watch(asks=Watch(480.0, here.fileno()))
+        bench.start(30)
+        sight = bench.service._accounts["home"].sight
+        account.asks = None
+        assert sight is not None
+        bench.pass_time(300)  # the next run has begun by itself
+        runs = len(account.runs)
+        sight.wake()
+        assert bench.service.receive(PATIENCE)
+        bench.pass_time(30)
+
+        assert len(account.runs) == runs == 2
+
+
+def test_a_stop_closes_an_account_that_waits(bench: Bench) -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        account = bench.watch(asks=Watch(480.0, here.fileno()))
+        bench.start(30)
+        bench.service.stop()
+        bench.settle()
+
+        assert bench.service.over()
+        assert len(account.closed) == 1
+
+
+def test_a_wait_is_no_hang(bench: Bench) -> None:
+    """The watchdog is fed while all accounts wait for their servers."""
+    here, there = socket.socketpair()
+    with here, there:
+        bench.watch(asks=Watch(480.0, here.fileno()), interval=timedelta(hours=1))
+        bench.start()
+        bench.notes.clear()
+        bench.pass_time(470)
+
+        assert bench.notes.count("WATCHDOG=1") >= 3
+
+
+def test_after_a_suspend_an_account_that_waits_is_looked_at(bench: Bench) -> None:
+    """Its connection may be dead without a word."""
+    here, there = socket.socketpair()
+    with here, there:
+        account = bench.watch(asks=Watch(480.0, here.fileno()))
+        bench.start(30)
+        bench.machine.sleep(HOUR)
+        bench.pass_time(10)
+
+        assert len(account.runs) == 2

@@ -57,6 +57,9 @@ class FakeSocket:
     def settimeout(self, value: float | None) -> None:
         self.timeouts.append(value)
 
+    def fileno(self) -> int:
+        return -1
+
     def shutdown(self, how: int) -> None:
         pass
 

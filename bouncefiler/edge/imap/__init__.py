@@ -9,6 +9,6 @@ from __future__ import annotations
 
 from bouncefiler.edge.imap.mover import ImapAccount, open_account
 from bouncefiler.edge.imap.names import FolderInfo, Names
-from bouncefiler.edge.imap.reader import MAX_REFUSALS, ImapReader, open_reader
+from bouncefiler.edge.imap.reader import MAX_REFUSALS, ImapReader, Vigil, open_reader
 
-__all__ = ["MAX_REFUSALS", "FolderInfo", "ImapAccount", "ImapReader", "Names", "open_account", "open_reader"]
+__all__ = ["MAX_REFUSALS", "FolderInfo", "ImapAccount", "ImapReader", "Names", "Vigil", "open_account", "open_reader"]

@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 
 from bouncefiler import __version__
 from bouncefiler.edge.imap import stream
+from bouncefiler.edge.imap.idle import IdlePipe
 from bouncefiler.edge.imap.login import Client, Dial, dial_server, log_in
 from bouncefiler.edge.imap.names import HOLDS_NOTHING, FolderInfo, Names, briefly, encoded, listed, names_of, quoted
 from bouncefiler.edge.imap.replies import exists_in, fetch, flags_of, number_in, permanent_flags, reading_of
@@ -70,6 +71,14 @@ class Selected:
     deletable: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Vigil:
+    """A watch that has begun."""
+
+    fileno: int | None
+    """The descriptor that can be read when the server says something; None when something has come already."""
+
+
 class ImapReader:
     """An account that is read (EXAMINE, BODY.PEEK): see sweep.Reader. A context manager, which logs out at its end."""
 
@@ -78,7 +87,7 @@ class ImapReader:
     def __init__(self, server: Server, client: Client) -> None:
         self._server = server
         self._client = client
-        self._pipe = stream.Pipe(client.transport.wire)
+        self._pipe = IdlePipe(client.transport.wire)
         self._capabilities = frozenset(client.transport.capabilities)
         self._selected: Selected | None = None
         self._verb = self._VERB
@@ -101,11 +110,35 @@ class ImapReader:
         last = [b"UNSELECT"] if self._selected and "UNSELECT" in self._capabilities else []
         with suppress(*FOREIGN):
             self._client.transport.wire.source.timeout = _GOODBYE_SECONDS
+            self._pipe.attend()
             if self._pipe.idle and not self._pipe.broken:
                 self._pipe.send(*(stream.Leave(text) for text in (*last, b"LOGOUT")))
                 self._pipe.drain()
         self._pipe.broken = True
         self._client.shutdown()
+
+    def watch(self, state: FolderState) -> Vigil | None:
+        """Have the server tell when something comes to the folder (IDLE); None when it cannot. Any call ends it.
+
+        To be ended and begun anew every few minutes: a connection that says nothing may be dead (RFC 2177, and NAT).
+        """
+        if "IDLE" not in self._capabilities:
+            return None
+        selected = self._select(state.folder)
+        now = selected.state if selected else None
+        if now is None or (now.uidvalidity, now.uidnext) != (state.uidvalidity, state.uidnext):
+            return Vigil(None)
+        with in_our_words(self._server):
+            silent = self._pipe.watch()
+        if silent is None:
+            self._capabilities -= {"IDLE"}
+            return None
+        return Vigil(self._client.transport.wire.fileno() if silent else None)
+
+    def attend(self) -> bool:
+        """End the watch, if there is one; say whether the server told of new messages meanwhile."""
+        with in_our_words(self._server):
+            return self._pipe.attend()
 
     def noop(self) -> None:
         """Keep the connection alive. Raises Unreachable when it is dead."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import re
 import socket
+import ssl
 import time
 import zlib
 from collections import deque
@@ -133,6 +134,7 @@ class _Socket(Protocol):
     def recv_into(self, buffer: Any, /) -> int: ...
     def sendall(self, data: bytes, /) -> None: ...
     def settimeout(self, value: float | None, /) -> None: ...
+    def fileno(self) -> int: ...
     def shutdown(self, how: int, /) -> None: ...
     def close(self) -> None: ...
 
@@ -145,6 +147,8 @@ class _Source(io.RawIOBase):
         self.timeout = timeout
         self.useful = True
         self.held = False
+        self.waits = True
+        self.ended = False
         self._clock = clock
         self._deadline = 0.0
         self._inflate: zlib._Decompress | None = None
@@ -162,16 +166,23 @@ class _Source(io.RawIOBase):
             return None
         return self._receive(buffer) if self._inflate is None else self._inflated(self._inflate, buffer)
 
-    def _receive(self, buffer: Any) -> int:
+    def _receive(self, buffer: Any) -> int | None:
         now = self._clock()
         if self.useful:
             self._deadline, self.useful = now + PATIENCE, False
         if now >= self._deadline:
             raise TimeoutError(f"no end of the answer within {PATIENCE:.0f} seconds")
-        self.sock.settimeout(min(self.timeout, self._deadline - now))
-        return self.sock.recv_into(buffer)
+        self.sock.settimeout(min(self.timeout, self._deadline - now) if self.waits else 0.0)
+        try:
+            received = self.sock.recv_into(buffer)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            if self.waits:
+                raise
+            return None
+        self.ended = not received
+        return received
 
-    def _inflated(self, inflate: zlib._Decompress, buffer: Any) -> int:
+    def _inflated(self, inflate: zlib._Decompress, buffer: Any) -> int | None:
         """Decompress no more than the buffer holds, however much there would be: a few octets can make gigabytes."""
         received = bytearray(_BUFFER)
         while not inflate.eof:
@@ -185,7 +196,7 @@ class _Source(io.RawIOBase):
                 return len(octets)
             size = self._receive(received)
             if not size:
-                break
+                return size
             self._compressed = bytes(received[:size])
         return 0
 
@@ -293,6 +304,26 @@ class Wire:
         finally:
             self.source.held = False
 
+    def arrived(self) -> bool:
+        """Whether something can be read without waiting for it. Raises Lost at the connection's end.
+
+        It takes what there is from the socket. When this is False, nothing lies in a buffer: not in TLS, not in the
+        decompressor and not here, so that the socket becomes readable when more comes.
+        """
+        self.source.waits = False
+        try:
+            there = bool(self.file.peek(1))
+        finally:
+            self.source.waits = True
+            self.source.sock.settimeout(self.source.timeout)
+        if not there and self.source.ended:
+            raise Lost("the connection was closed")
+        return there
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor."""
+        return self.source.sock.fileno()
+
     def close(self) -> None:
         """Close the socket."""
         with suppress(OSError):
@@ -321,6 +352,10 @@ class Command(Generic[T]):
 
     def take(self, wire: Wire, parts: list[bytes], item: Fetched | None) -> bool:  # noqa: ARG002 - others do
         """Take the response, if it was meant for this command; `item` is what it is as a FETCH response."""
+        return False
+
+    def go_on(self) -> bool:
+        """Note that the server asks to go on (RFC 3501, 7.5); return False when nobody wants to."""
         return False
 
     def finish(self, reply: Reply) -> None:
@@ -556,7 +591,7 @@ class Pipe:
             parts = self._flying[0].skim(self._wire, octets)
             if parts[0].startswith(b"* "):
                 self._untagged(parts)
-            else:
+            elif not (parts[0].startswith(b"+") and self._flying[0].go_on()):
                 self._tagged(parts[0])
 
     def _untagged(self, parts: list[bytes]) -> None:

@@ -1,0 +1,127 @@
+"""The doorbell calls when a socket can be read, once, and for nobody who has gone."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from queue import SimpleQueue
+
+import pytest
+
+from bouncefiler.doorbell import Doorbell
+
+PATIENCE = 10.0  # how long a test waits for what must come; it is used up only where the code is wrong
+
+
+@pytest.fixture
+def bell() -> Iterator[Doorbell]:
+    made = Doorbell()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    here, there = socket.socketpair()
+    with here, there:
+        yield here, there
+
+
+def test_it_calls_once_when_there_is_something_to_read(
+    bell: Doorbell, ends: tuple[socket.socket, socket.socket]
+) -> None:
+    calls: SimpleQueue[str] = SimpleQueue()
+    here, there = ends
+    bell.watch(here.fileno(), lambda: calls.put("once"))
+    there.send(b"x")
+
+    assert calls.get(timeout=PATIENCE) == "once"
+    settle(bell)
+    assert calls.empty()
+
+
+def test_it_calls_when_the_other_end_has_gone(bell: Doorbell, ends: tuple[socket.socket, socket.socket]) -> None:
+    calls: SimpleQueue[str] = SimpleQueue()
+    here, there = ends
+    bell.watch(here.fileno(), lambda: calls.put("gone"))
+    there.close()
+
+    assert calls.get(timeout=PATIENCE) == "gone"
+
+
+def test_it_does_not_call_for_what_was_forgotten_and_the_same_number_can_be_watched_again(
+    bell: Doorbell, ends: tuple[socket.socket, socket.socket]
+) -> None:
+    calls: SimpleQueue[str] = SimpleQueue()
+    here, there = ends
+    bell.forget(bell.watch(here.fileno(), lambda: calls.put("old")))
+    bell.watch(here.fileno(), lambda: calls.put("new"))
+    settle(bell)
+    there.send(b"x")
+
+    assert calls.get(timeout=PATIENCE) == "new"
+    settle(bell)
+    assert calls.empty()
+
+
+def test_to_forget_a_closed_socket_leaves_the_next_one_with_its_number_alone(bell: Doorbell) -> None:
+    calls: SimpleQueue[str] = SimpleQueue()
+    first, _first = socket.socketpair()
+    number = first.fileno()
+    sight = bell.watch(number, lambda: calls.put("first"))
+    settle(bell)
+    first.close()
+    _first.close()
+    second, other = socket.socketpair()
+    with second, other:
+        if second.fileno() != number:  # the usual case, but nobody promises it
+            pytest.skip("the system did not give the number again")
+        bell.forget(sight)
+        bell.watch(second.fileno(), lambda: calls.put("second"))
+        other.send(b"x")
+        assert calls.get(timeout=PATIENCE) == "second"
+
+
+def test_a_socket_that_is_closed_already_is_called_for(
+    bell: Doorbell, ends: tuple[socket.socket, socket.socket]
+) -> None:
+    """Whoever owns it finds out."""
+    calls: SimpleQueue[str] = SimpleQueue()
+    here, _ = ends
+    number = here.fileno()
+    here.close()
+    bell.watch(number, lambda: calls.put("closed"))
+
+    assert calls.get(timeout=PATIENCE) == "closed"
+
+
+def test_a_hundred_sockets_take_one_thread(bell: Doorbell) -> None:
+    before = threading.active_count()
+    pairs = [socket.socketpair() for _ in range(100)]
+    calls: SimpleQueue[int] = SimpleQueue()
+    for number, (here, _) in enumerate(pairs):
+        bell.watch(here.fileno(), lambda number=number: calls.put(number))  # type: ignore[misc]
+    settle(bell)
+
+    assert threading.active_count() == before + 1
+    for _, there in pairs:
+        there.send(b"x")
+    assert sorted(calls.get(timeout=PATIENCE) for _ in pairs) == list(range(100))
+    for pair in pairs:
+        for end in pair:
+            end.close()
+
+
+def test_without_a_socket_there_is_no_thread() -> None:
+    before = threading.active_count()
+    Doorbell().close()
+
+    assert threading.active_count() == before
+
+
+def settle(bell: Doorbell) -> None:
+    """Wait until the doorbell has done what it was told so far."""
+    done = threading.Event()
+    bell._order(done.set)
+    assert done.wait(PATIENCE)
