@@ -46,7 +46,7 @@ accuracy: $(DEV)
 	$(BIN)/python tests/accuracy.py $(CORPORA)
 
 bench: $(DEV)
-	@sh scripts/servers.sh
+	@sh scripts/servers.sh imapfilter
 	$(BIN)/python -m benchmarks.clean $(BENCH)
 
 speed: $(DEV)

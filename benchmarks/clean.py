@@ -140,21 +140,25 @@ def _count(bench: Bench, rows: Sequence[Row]) -> None:
 
 def table(rows: Sequence[Row], size: int) -> Iterator[str]:
     """Yield the lines of a table."""
-    base = next((row.median("wall") for row in rows if row.contestant.name == "floor" and row.done), None)
+    floors = {
+        row.contestant.name: row.median("wall") for row in rows if row.contestant.name.startswith("floor") and row.done
+    }
     yield (
-        f"{'':18} {'wall s':>8} {'spread':>13} {'x floor':>8} {'µs CPU/msg':>11} {'peak MB':>8} "
+        f"{'':23} {'wall s':>8} {'spread':>13} {'x floor':>8} {'µs CPU/msg':>11} {'peak MB':>8} "
         f"{'turns':>7} {'MB down':>8} {'kB up':>7} {'moved':>7} {'wrongly':>8} {'missed':>7}"
     )
     for row in rows:
+        kind = row.contestant.name.partition(",")[2]  # what compresses is measured by the floor that does
+        base = floors.get(f"floor,{kind}" if kind else "floor")
         yield (
-            f"{row.contestant.name:18} "
+            f"{row.contestant.name:23} "
             + (_costs(row, base, size) if row.done else "did not end".rjust(52))
             + _facts(row)
         )
         for failure in sorted({cost.failure for cost in row.costs if cost.failure}):
-            yield f"{'':18} !!! {failure}"
+            yield f"{'':23} !!! {failure}"
         if row.outcome and not row.outcome.safe:
-            yield f"{'':18} !!! lost {row.outcome.lost}, doubled {row.outcome.doubled}"
+            yield f"{'':23} !!! lost {row.outcome.lost}, doubled {row.outcome.doubled}"
 
 
 def _costs(row: Row, base: float | None, size: int) -> str:
@@ -178,7 +182,10 @@ def entrants(only: Sequence[str], *, wan: bool) -> list[Contestant]:
     found: list[Contestant | str] = [contestants.floor()]
     if wan:
         found.append(contestants.floor(compress=True))
-    found += [contestants.bouncefiler(), contestants.find_imapfilter()]
+    found.append(contestants.bouncefiler())
+    if wan:
+        found.append(contestants.bouncefiler(compress=True))
+    found.append(contestants.find_imapfilter())
     if not only or "imapautofiler" in only:
         found.append(contestants.find_imapautofiler(VENV))
     for reason in found:

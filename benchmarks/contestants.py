@@ -58,8 +58,8 @@ class Contestant:
     """False for those that an oracle tells what the bounces are."""
 
 
-def bouncefiler(python: str = sys.executable) -> Contestant:
-    """Return this program, as a user starts it."""
+def bouncefiler(python: str = sys.executable, *, compress: bool = False) -> Contestant:
+    """Return this program, as a user starts it; by itself it compresses nothing that comes from this very machine."""
 
     def command(place: Place) -> Sequence[str]:
         config = place.directory / "config.toml"
@@ -67,11 +67,12 @@ def bouncefiler(python: str = sys.executable) -> Contestant:
             f'state_dir = "{place.directory}/state"\n[accounts.bench]\nhost = "{place.host}"\nport = {place.port}\n'
             f'user = "{place.user}"\nsecurity = "plain"\nbounce_folder = "{FOLDER}"\n'
             'password_from = { environment = "BENCH_PASSWORD" }\n'
+            f'compress = "{"always" if compress else "auto"}"\n'
         )
         config.chmod(0o600)
         return [python, "-m", "bouncefiler", "--config", str(config), "clean"]
 
-    return Contestant("bouncefiler", command)
+    return Contestant("bouncefiler, compressed" if compress else "bouncefiler", command)
 
 
 def floor(*, compress: bool = False) -> Contestant:

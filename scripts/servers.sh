@@ -1,5 +1,6 @@
 #!/bin/sh
 # Install, on Debian and as root, the servers that the tests start for themselves; anywhere else say which are missing.
+# Names of further programs can follow, each in a package of its name.
 # The packages' own services are not started, nothing is configured, and nothing is removed to make room.
 set -u
 
@@ -13,6 +14,11 @@ wanted='
 /usr/bin/openssl            openssl
 /bin/kill                   procps
 '
+
+for more in "$@"; do # such as imapfilter, which only the benchmarks want
+    wanted="$wanted/usr/bin/$more $more
+"
+done
 
 missing() { echo "$wanted" | while read -r file package; do [ -z "$file" ] || [ -e "$file" ] || echo "$package"; done; }
 
