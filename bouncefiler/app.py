@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cached_property
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from bouncefiler import config, sent
@@ -834,8 +835,30 @@ def _as_it_was(mark: Watermark) -> FolderState:
 
 
 def _task(account: Account, settings: Settings, scope: Scope) -> Task:
-    rules = cache(lambda: rules_of(settings, account.name))  # read when there is something to judge
-    return Task(scope, Recogniser(lean.suspect, lambda raw, cut: classify.examine(raw, cut, rules())), account.filing)
+    tables = _Tables(lambda: rules_of(settings, account.name))
+    recogniser = Recogniser(lean.suspect, lambda raw, cut: classify.examine(raw, cut, tables.rules), tables.prepare)
+    return Task(scope, recogniser, account.filing)
+
+
+class _Tables:
+    """The rules, read when there is something to judge, and while the server is being waited for."""
+
+    def __init__(self, load: Callable[[], Rulebook]) -> None:
+        self._load = load
+        self._reading: Thread | None = None
+
+    def prepare(self) -> None:
+        """Begin to read them, unless that has been done."""
+        if self._reading is None:
+            self._reading = Thread(target=self._load, name="tables", daemon=True)
+            self._reading.start()
+
+    @cached_property
+    def rules(self) -> Rulebook:
+        """The rules; waits until they have been read."""
+        if self._reading is not None:
+            self._reading.join()
+        return self._load()
 
 
 def _password(account: Account, settings: Settings, environ: Mapping[str, str]) -> str:

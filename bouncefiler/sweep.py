@@ -35,6 +35,9 @@ from bouncefiler.filing.plan import (
 from bouncefiler.recognition.identity import Fingerprint, fingerprint_of, header_block
 from bouncefiler.recognition.verdict import Verdict
 
+MAX_SCANNED = 50_000
+"""How many messages are scanned for one plan, if few of them are suspects: so much is scanned again after a cut."""
+
 T = TypeVar("T")
 
 FIRST_OCTETS = 8_192
@@ -43,8 +46,14 @@ FIRST_OCTETS = 8_192
 MORE_OCTETS = 262_144
 """What is read, once more, of those that the first octets left open."""
 
-MAX_JUDGED = 400
-"""How many suspects are judged for one plan: while the server moves those of one, we judge those of the next."""
+AT_ONCE = 400
+"""How many suspects are judged while as many more are on their way."""
+
+MAX_JUDGED = 2_000
+"""How many suspects are judged for one plan: while the server moves those of one, those of the next are judged.
+
+Not fewer: for each command that moves mail Dovecot reads a Maildir anew, which takes a second at 100,000 messages.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +234,8 @@ class Recogniser:
     suspect: Callable[[bytes], bool]
     examine: Callable[[bytes, bool], tuple[Verdict, str]]
     """`examine(raw, cut)` gives the verdict and the decoded Subject; `cut` says that `raw` is not the whole message."""
+    prepare: Callable[[], None] = lambda: None
+    """Called when there will be something to suspect, so that what `examine` needs can be got ready in the meantime."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +245,8 @@ class Task:
     scope: Scope
     recogniser: Recogniser
     policy: FilingPolicy
+    page: int = MAX_JUDGED
+    """How many suspects are judged for one plan, give or take AT_ONCE."""
 
 
 def pages(reader: Reader, ledger: Ledger, task: Task) -> Iterator[Plan]:
@@ -257,8 +270,10 @@ def _folder_pages(reader: Reader, ledger: Ledger, folder: str, task: Task) -> It
             "`folders` in the configuration names the ones to watch"
         )
     span = Span(_first_uid(state, ledger.watermark(folder), scope), scope.since)
+    if state.exists and span.first_uid < state.uidnext:
+        recogniser.prepare()
     parts = (part for window in reader.scan(state, span, recogniser.suspect) for part in _parts(window))
-    for part, judged in _judged(reader, state, parts, recogniser):
+    for part, judged in _gathered(_judged(reader, state, parts, recogniser), task.page):
         filed = ledger.filed({item.arrival.fingerprint for item in judged})
         yield replace(
             make_plan(judged, task.policy, filed=filed, uidnexts={folder: state.uidnext}),
@@ -278,8 +293,8 @@ def _first_uid(state: FolderState, watermark: Watermark | None, scope: Scope) ->
 def _parts(window: Window) -> Iterator[Window]:
     """Cut a window with very many suspects, so that a flood of bounces is not held in memory at once."""
     scanned, rest = window.scanned, window.suspects
-    while len(rest) > MAX_JUDGED:
-        part, rest = rest[:MAX_JUDGED], rest[MAX_JUDGED:]
+    while len(rest) > AT_ONCE:
+        part, rest = rest[:AT_ONCE], rest[AT_ONCE:]
         yield Window(scanned, rest[0] - 1, part)
         scanned = 0
     yield Window(scanned, window.last_uid, rest)
@@ -299,6 +314,21 @@ def _judged(
     looked_at = _one_ahead((window, _Look(reader, state, recogniser, window, readings)) for window, readings in begun)
     for window, look in looked_at:
         yield window, look.judged()
+
+
+def _gathered(
+    parts: Iterable[tuple[Window, tuple[Judged, ...]]], page: int
+) -> Iterator[tuple[Window, tuple[Judged, ...]]]:
+    """Put together what makes one plan: about so many suspects, or those of MAX_SCANNED messages."""
+    scanned, judged, last = 0, list[Judged](), None
+    for part, items in parts:
+        scanned, last = scanned + part.scanned, part
+        judged.extend(items)
+        if len(judged) > max(0, page - AT_ONCE) or scanned >= MAX_SCANNED:
+            yield Window(scanned, part.last_uid, ()), tuple(judged)
+            scanned, judged, last = 0, [], None
+    if last:
+        yield Window(scanned, last.last_uid, ()), tuple(judged)
 
 
 def _one_ahead(items: Iterable[T]) -> Iterator[T]:

@@ -29,7 +29,7 @@ def examine(raw: bytes, _cut: bool) -> tuple[Verdict, str]:
     return Verdict(Kind.FAILED if bounce else Kind.OTHER, Cause.USER_UNKNOWN if bounce else None, rules=rules), "s"
 
 
-TASK = Task(Scope(("INBOX",)), Recogniser(lambda fields: b"bounce" in fields, examine), FilingPolicy())
+TASK = Task(Scope(("INBOX",)), Recogniser(lambda fields: b"bounce" in fields, examine), FilingPolicy(), page=1)
 
 
 def message(number: int, subject: str = "bounce") -> Stored:
@@ -319,7 +319,7 @@ def test_a_flood_is_planned_in_parts(tmp_path: Path) -> None:
     onlooker = Onlooker([])
     with opened(tmp_path / "s") as store:
         store.begin_run("test", NOON)
-        report = clean(account, store, TASK, onlooker)
+        report = clean(account, store, replace(TASK, page=MAX_JUDGED), onlooker)
 
     assert report.moved == 5_000
     assert max(len(plan.moves) for plan in onlooker.plans) == MAX_JUDGED
@@ -347,7 +347,7 @@ def _rule_plan(*, moves: int, scanned: int, by_rule: bool = True) -> Plan:
     account = MemoryAccount.of([message(n) for n in range(moves)])
     account.window = 10_000
     store = open_for_reading(Path("/nonexistent/state"))
-    (plan,) = pages(account, store, TASK)
+    (plan,) = pages(account, store, replace(TASK, page=MAX_JUDGED))
     batches = tuple(
         replace(batch, moves=tuple(replace(move, by_rule=by_rule) for move in batch.moves)) for batch in plan.batches
     )

@@ -1,7 +1,7 @@
 """Which of many rules may fit a text: asked of thousands of literals at once, so that rows cost next to nothing.
 
-Each literal is filed under one of its words, the one that fewest others have, and that word under one of its pieces of
-three letters. Of a text only the words are looked at, each of which remembers what it leads to: the same few thousand
+Each literal is filed under one of its words, the one that fewest others have, and that word under its first three
+letters. Of a text only the words are looked at, each of which remembers what it leads to: the same few thousand
 words come in all bounces. Only literals whose word occurs are looked for, and only rules of literals that occur are
 asked.
 """
@@ -84,19 +84,19 @@ class Literals:
 
     def __init__(self, asked: Iterable[tuple[str, int]]) -> None:
         pairs = tuple(asked)
-        words = {literal: [word for word in words_of(literal) if len(word) >= _PIECE] for literal, _ in pairs}
+        words = {
+            text: [word for word in _split(text) if len(word) >= _PIECE and not word.isdigit()] for text, _ in pairs
+        }
         self._wordless = tuple(pair for pair in pairs if not words[pair[0]])
         self._plain_wordless = tuple(pair for pair in self._wordless if pair[0].isascii())
         common = Counter(word for found in words.values() for word in found)
         by_word: dict[str, list[tuple[str, int]]] = defaultdict(list)
         for literal, number in pairs:
             if found := words[literal]:
-                by_word[min(found, key=lambda word: (common[word], -len(word), word))].append((literal, number))
-        pieces = {word: _pieces_of(word) for word in by_word}
-        often = Counter(piece for found in pieces.values() for piece in found)
+                by_word[min(found, key=common.__getitem__)].append((literal, number))
         by_piece: dict[str, list[tuple[str, tuple[tuple[str, int], ...]]]] = defaultdict(list)
         for word, group in by_word.items():
-            by_piece[min(pieces[word], key=lambda piece: (often[piece], piece))].append((word, tuple(group)))
+            by_piece[word[:_PIECE]].append((word, tuple(group)))
         self._by_piece = {piece: tuple(group) for piece, group in by_piece.items()}
         self._dull: set[str] = set()
         self._leads_to: dict[str, tuple[tuple[str, int], ...]] = {}
@@ -109,6 +109,8 @@ class Literals:
                 found.append(number)
         known = self._leads_to
         for word in words - self._dull:
+            if len(word) < _PIECE or word.isdigit():
+                continue
             for literal, number in known.get(word) or self._looked_up(word):
                 if literal in text:
                     found.append(number)
@@ -130,7 +132,11 @@ class Literals:
 
 def words_of(text: str) -> frozenset[str]:
     """Cut a folded text at all ASCII characters that are neither letters nor digits."""
-    return frozenset(text.translate(_BREAKS).split())
+    return frozenset(_split(text))
+
+
+def _split(text: str) -> list[str]:
+    return text.translate(_BREAKS).split()
 
 
 def _pieces_of(word: str) -> frozenset[str]:

@@ -65,6 +65,22 @@ class Harmless:
         return any(".".join(labels[at:]) in self.hosts for at in range(len(labels)))
 
 
+class LatePattern:
+    """A regular expression of ours, compiled when it is first needed: most mail needs few of them."""
+
+    __slots__ = ("_compiled", "source")
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self._compiled: re.Pattern[str] | None = None
+
+    def search(self, text: str, /) -> re.Match[str] | None:
+        """See rule.Pattern. Raises re.error when it is none; a test compiles them all."""
+        if self._compiled is None:
+            self._compiled = re.compile(self.source)
+        return self._compiled.search(text)
+
+
 class Table:
     """Rules in the order in which they are asked."""
 
@@ -232,7 +248,7 @@ def _rows(tables: Mapping[str, Mapping[str, Any]], kind: str, fields: frozenset[
 
 def _our_rule(row: Mapping[str, Any], stem: str, fields: frozenset[str] = FIELDS) -> Rule:
     name = f"{stem.rpartition('/')[2]}.{row.get('name', '?')}"
-    return read_rule(row, name, f"{stem}.toml: {name}", re.compile, _OUR_THEN, fields)
+    return read_rule(row, name, f"{stem}.toml: {name}", LatePattern, _OUR_THEN, fields)
 
 
 def _harmless(table: Mapping[str, Any]) -> Harmless:

@@ -29,7 +29,7 @@ TIMEOUT = 1.0
 MAX_RUNS = 2
 """After at most so many undisturbed runs everything is in its place."""
 
-TASK = Task(Scope(("INBOX",)), app.recogniser(app.rules_of(None)), FilingPolicy(bounce_folder=world.FOLDER))
+TASK = Task(Scope(("INBOX",)), app.recogniser(app.rules_of(None)), FilingPolicy(bounce_folder=world.FOLDER), page=1)
 
 Sweep = Callable[[Account, Journal, Task, "Onlooker"], Report]
 

@@ -13,8 +13,8 @@ from bouncefiler.recognition.index import Index, words_of
 from bouncefiler.recognition.rule import plain_runs
 from bouncefiler.recognition.text import fold
 
-TEXTS = st.text(alphabet="abcé .-_1退信\n", max_size=60).map(fold)
-LITERALS = st.text(alphabet="abcé .-_1退信", min_size=1, max_size=9).map(fold).filter(bool)
+TEXTS = st.text(alphabet="abcé .-_12退信\n", max_size=60).map(fold)
+LITERALS = st.text(alphabet="abcé .-_12退信", min_size=1, max_size=9).map(fold).filter(bool)
 
 
 @dataclass(frozen=True)
