@@ -1,4 +1,4 @@
-"""Mail made to hurt costs little, and nothing of it gets raw to a terminal or into JSON."""
+"""Mail and servers made to hurt cost little, and nothing of theirs gets raw to a terminal or into JSON."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from bouncefiler.recognition.identity import MAX_HEADER_OCTETS
-from tests.recognition.hostile import HOSTILE
+from bouncefiler.errors import AccountError, Unreachable
+from tests.recognition.hostile import CONTROLS, HOSTILE
+from tests.scripted import SELECTED, Answer, Part, playing
 
 CPU_SECONDS = 10
 """The kernel ends whoever takes longer: five times what mail may cost, as machines differ and starting costs too."""
@@ -20,20 +21,16 @@ MAX_MEMORY = 256 * 1024
 """Kilobytes of resident memory, all in all."""
 
 
-def explained(mail: Path, *options: str) -> tuple[str, int]:
-    """Run `bouncefiler explain` on the mail under limits; return what it printed and its largest resident size."""
-    command = ["prlimit", f"--cpu={CPU_SECONDS}", sys.executable, "-m", "bouncefiler", "explain", *options, str(mail)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "LANG": "C.UTF-8"}
-    ) as process:
+def measured(*arguments: str) -> tuple[int, str, int]:
+    """Run the program under limits; return its exit status, all that it said, and its largest resident size."""
+    command = ["prlimit", f"--cpu={CPU_SECONDS}", sys.executable, "-m", "bouncefiler", *arguments]
+    environ = {**os.environ, "LANG": "C.UTF-8", "TEST_PASSWORD": "correct horse"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environ) as process:
         assert process.stdout
-        assert process.stderr
-        out, err = process.stdout.read(), process.stderr.read()
+        said = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, err[-500:]
-    assert err == b""
-    return out.decode(), usage.ru_maxrss
+    return process.returncode, said.decode(), usage.ru_maxrss
 
 
 def raw_characters(text: str) -> set[str]:
@@ -47,9 +44,10 @@ def test_hostile_mail_costs_little_and_stays_plain(name: str, tmp_path: Path) ->
     mail = tmp_path / "mail.eml"
     mail.write_bytes(HOSTILE[name]())
 
-    said, memory = explained(mail)
-    data, memory_for_json = explained(mail, "--json")
+    status, said, memory = measured("explain", str(mail))
+    status_for_json, data, memory_for_json = measured("explain", "--json", str(mail))
 
+    assert (status, status_for_json) == (0, 0), said
     assert raw_characters(said) == set()
     assert data.isascii()
     assert json.loads(data)
@@ -61,4 +59,45 @@ def test_the_limits_can_be_exceeded(tmp_path: Path) -> None:
     greedy = ["prlimit", "--cpu=1", sys.executable, "-c", "while True: pass"]
     assert subprocess.run(greedy, check=False, timeout=60).returncode != 0
     assert raw_characters("a\x1b[0mb\u202e") == {"\x1b", "\u202e"}
-    assert MAX_HEADER_OCTETS < 50_000_000
+
+
+def _endless(line: bytes) -> bytes:
+    return line * (16_000_000 // len(line))
+
+
+SERVERS: dict[str, dict[str, Answer]] = {
+    "a literal of 16 GiB": {"UID FETCH": b"* 1 FETCH (UID 1 BODY[] {17179869184}\r\nx"},
+    "a literal of 16 GiB at login": {"NAMESPACE|LIST": b"* LIST () {17179869184}\r\nx"},
+    "untagged lines without end": {"UID FETCH": lambda _: _endless(b"* 1 EXISTS\r\n")},
+    "untagged lines without end at login": {"NAMESPACE|LIST": lambda _: _endless(b"* OK still here\r\n")},
+    "a line without end": {"UID FETCH": lambda _: _endless(b"x")},
+    "capabilities without end": {"CAPABILITY": lambda _: b"* CAPABILITY" + _endless(b" X") + b"\r\nTAG OK done"},
+    "nested lists": {"UID FETCH": lambda _: b"* 1 FETCH " + b"(" * 500_000 + b")" * 500_000 + b"\r\nTAG OK done"},
+    "UIDs that nobody asked for": {
+        "UID FETCH": "".join(f"* {n} FETCH (UID {n})\r\n" for n in range(9, 99)) + "TAG OK x"
+    },
+    "a COPYUID without end": {"UID MOVE": lambda _: b"TAG OK [COPYUID 9 1:4294967295 1:4294967295] done"},
+    "a folder of four thousand million messages": {
+        "(SELECT|EXAMINE)": SELECTED.replace("* 3 EXISTS", "* 4294967295 EXISTS").replace(
+            "UIDNEXT 4", "UIDNEXT 4294967295"
+        )
+    },
+    "control characters in its refusals": {"(SELECT|EXAMINE)": f"TAG NO [ALERT] {CONTROLS.replace(chr(0x2028), '')}"},
+}
+"""By name, what each server says where an honest one would answer."""
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_hostile_server_costs_little_and_breaks_nothing(name: str, tmp_path: Path) -> None:
+    """No crash, no growth, no end of waiting; what it says is shown plain, if at all."""
+    with playing(Part(SERVERS[name])) as scripted:
+        (tmp_path / "config.toml").write_text(
+            f'state_dir = "{tmp_path}"\n[accounts.home]\nhost = "127.0.0.1"\nport = {scripted.port}\nuser = "ann"\n'
+            'security = "plain"\ntimeout = "2s"\npassword_from = { environment = "TEST_PASSWORD" }\n'
+        )
+        status, said, memory = measured("--config", str(tmp_path / "config.toml"), "clean")
+
+    assert status in {0, Unreachable.exit_code, AccountError.exit_code}, said
+    assert "Traceback" not in said
+    assert raw_characters(said) == set()
+    assert memory < MAX_MEMORY
