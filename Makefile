@@ -3,6 +3,7 @@
 PYTHON ?=
 EXECUTIONS ?= 20000
 ROUNDS ?= 400
+MINUTES ?= 5
 SEED ?=
 CORPORA ?= $(wildcard ../shared/corpus ../shared/corpus-mta)
 BIN := .venv/bin
@@ -10,12 +11,13 @@ DEMO := .venv/.demo-installed
 DEV := .venv/.dev-installed
 
 .NOTPARALLEL:
-.PHONY: help check test test-servers chaos accuracy speed bench fuzz demo readme clean
+.PHONY: help check test test-servers chaos soak accuracy speed bench fuzz demo readme clean
 
 help:
 	@echo "make test      the tests; as root on Debian it first installs the servers that they start"
 	@echo "make test-servers  the same contract and job on Courier and Cyrus; as root on Debian, in .servers"
 	@echo "make chaos     the long proof that no fault harms a message: ROUNDS=400 SEED=number; servers as for the tests"
+	@echo "make soak      the service for MINUTES=5, while mail and faults keep coming: nothing lost, memory flat"
 	@echo "make check     formatting, lint, types"
 	@echo "make demo      preview, clean and an alert on an embedded server with sample mail; no account, no root"
 	@echo "make accuracy  how well bounces are recognised, on the tests' own mail and on CORPORA=\"directory …\""
@@ -41,6 +43,10 @@ test-servers: $(DEV)
 chaos: $(DEV)
 	@sh scripts/servers.sh
 	$(BIN)/python -m tests.chaos $(ROUNDS) $(SEED)
+
+soak: $(DEV)
+	@sh scripts/servers.sh
+	$(BIN)/python -m tests.chaos.soak $(MINUTES) $(SEED)
 
 accuracy: $(DEV)
 	$(BIN)/python tests/accuracy.py $(CORPORA)

@@ -226,12 +226,19 @@ OTHERS = {"courier": courier, "cyrus": cyrus}
 """The servers that are not Dovecot."""
 
 
+def missing(name: str) -> str:
+    """Say why this server cannot be started here; empty when it can."""
+    if os.geteuid() != 0:
+        return "it is started by chroot, which takes root"
+    if not (ROOTS / name / ".ready").exists():
+        return "it has no root directory; `make test-servers` makes one, as root on Debian"
+    return ""
+
+
 def require(name: str) -> None:
     """Skip the calling test, and say so, where this server cannot be started."""
-    if os.geteuid() != 0:
-        pytest.skip(f"{name} is started by chroot, which takes root")
-    if not (ROOTS / name / ".ready").exists():
-        pytest.skip(f"{name} has no root directory; `make test-servers` makes one: not tested against a real server")
+    if reason := missing(name):
+        pytest.skip(f"not tested on {name}: {reason}")
 
 
 @contextmanager

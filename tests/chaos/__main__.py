@@ -13,20 +13,20 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random, SystemRandom
 
-from tests import dovecot
+from tests import dovecot, servers
 from tests.chaos import acts
 from tests.chaos.catalogue import any_fault
 from tests.chaos.processes import Program
 from tests.chaos.proxy import Fault, Harm, Moment, standing_before
 from tests.chaos.rounds import Ending, Patient
-from tests.dovecot import Variant
+from tests.dovecot import Dovecot, Variant
 
-SERVERS = {
+DOVECOTS = {
     "dovecot": Variant(),
     "dovecot without MOVE": Variant(move=False),
     "dovecot, INBOX.": Variant(prefix="INBOX.", separator="."),
@@ -111,7 +111,12 @@ def rage(rounds: int, seed: int, place: Path) -> tuple[Counter[tuple[str, str]],
     harmful: Counter[tuple[str, str]] = Counter()
     names = [name for name, (weight, _) in CAMPAIGNS.items() for _ in range(weight)]
     with ExitStack() as stack:
-        wards = {name: _ward(name, variant, place, stack) for name, variant in SERVERS.items()}
+        wards = {name: _ward(dovecot.running(variant), place, stack) for name, variant in DOVECOTS.items()}
+        for name, running in servers.OTHERS.items():
+            if reason := servers.missing(name):
+                say(f"not played on {name}: {reason}")
+            else:
+                wards[name] = _ward(running(), place, stack)
         for number in range(rounds):
             random = Random(f"{seed} {number}")  # noqa: S311 - no secret
             server, campaign = random.choice([*wards]), random.choice(names)
@@ -123,15 +128,10 @@ def rage(rounds: int, seed: int, place: Path) -> tuple[Counter[tuple[str, str]],
     return played, harmful
 
 
-def _ward(name: str, variant: Variant, place: Path, stack: ExitStack) -> Ward:
-    running = stack.enter_context(dovecot.running(variant))
+def _ward(server: AbstractContextManager[Dovecot], place: Path, stack: ExitStack) -> Ward:
+    running = stack.enter_context(server)
     proxy = stack.enter_context(standing_before(running.port))
-
-    def admit() -> Patient:
-        return Patient(running, proxy, Path(tempfile.mkdtemp(dir=place)) / "home.sqlite3")
-
-    say(f"{name} is up")
-    return Ward(admit)
+    return Ward(lambda: Patient(running, proxy, Path(tempfile.mkdtemp(dir=place)) / "home.sqlite3"))
 
 
 def say(text: str) -> None:
@@ -142,9 +142,10 @@ def say(text: str) -> None:
 
 def table(played: Counter[tuple[str, str]], harmful: Counter[tuple[str, str]]) -> None:
     """Print what was played and what did harm."""
-    width = max(map(len, SERVERS))
+    names = dict.fromkeys(server for server, _ in sorted(played))
+    width = max(map(len, names))
     say("\n" + "rounds / harmful".ljust(width) + "".join(f"  {name:>21}" for name in CAMPAIGNS))
-    for server in SERVERS:
+    for server in names:
         cells = (f"{played[server, name]} / {harmful[server, name]}" for name in CAMPAIGNS)
         say(server.ljust(width) + "".join(f"  {cell:>21}" for cell in cells))
 

@@ -44,7 +44,7 @@ def telling(commands: Sequence[str]) -> Iterator[Fault]:
             yield Fault(harm, moment, at, octets=20)
 
 
-def any_fault(commands: Sequence[str], random: Random) -> Fault:
+def any_fault(commands: Sequence[object], random: Random) -> Fault:
     """Return some harm at some command; WITHIN is after so many octets as chance will have it."""
     harm, moment = random.choice(EVERY_HARM)
     return Fault(harm, moment, random.randrange(len(commands)), random.choice((1, 10, 30, 100, 1_000)))

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 from tests.chaos.proxy import Fault, Harm, Moment
 from tests.chaos.rounds import Patient
@@ -44,13 +45,13 @@ class Program:
         """The process that was started last."""
         return self.processes[-1]
 
-    def start(self, *arguments: str, before: Sequence[str] = (), **environ: str) -> subprocess.Popen[str]:
-        """Start it; `before` is a command to start it by, such as prlimit."""
+    def start(self, *arguments: str, before: Sequence[str] = (), said: TextIO | None = None) -> subprocess.Popen[str]:
+        """Start it; `before` is a command to start it by, such as prlimit; `said` takes all that it says."""
         command = [*before, sys.executable, "-m", "bouncefiler", "--config", str(self.config), *arguments]
         environment = {**os.environ, "TEST_PASSWORD": self.patient.dovecot.variant.password, "LANG": "C.UTF-8"}
         self.processes.append(
             subprocess.Popen(
-                command, env=environment | environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+                command, env=environment, text=True, stdout=said or subprocess.PIPE, stderr=said or subprocess.PIPE
             )
         )
         return self.process

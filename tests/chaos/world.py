@@ -177,6 +177,14 @@ class Truth:
             messages = Counter(item.sha256 for item in before.elements())
             self.touched |= {key for key in self.most if messages[key[0]] > 1}
 
+    def expect(self, raw: bytes, received_at: str, *, bounce: bool) -> None:
+        """Add a message that has been delivered into INBOX."""
+        item = Item(FOLDER if bounce else "INBOX", hashlib.sha256(raw).hexdigest(), received_at, frozenset())
+        self.items[item] += 1
+        self.least[item.key] += 1
+        self.most[item.key] += 1
+        self.flags[item.key].add(item.flags)
+
     def lost(self, now: Contents) -> list[str]:
         """Name what is no more, or is not what it was. At no moment may there be any."""
         there = Counter(item.key for item in now.elements())
