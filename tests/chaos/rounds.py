@@ -6,6 +6,7 @@ import imaplib
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
 from bouncefiler import app
@@ -82,6 +83,8 @@ class Patient:
     sweep: Sweep = clean
     user: str = field(init=False)
     truth: Truth = field(init=False)
+    error: BouncefilerError | None = field(default=None, init=False)
+    """What ended the last run, if anything."""
     _open: ExitStack = field(default_factory=ExitStack, init=False)
     _session: imaplib.IMAP4 | None = field(default=None, init=False)
 
@@ -117,15 +120,18 @@ class Patient:
         self._session = None
         self._open.close()
 
-    def run(self) -> str:
+    def run(self, now: datetime = world.NOON) -> str:
         """Clean once; return "done", or what kind of error ended it."""
+        self.error = None
         try:
             with closing(open_store(self.state, holder="chaos")) as store:
-                store.begin_run("clean", world.NOON)
+                store.begin_run("clean", now)
                 with imap.open_account(self.server, self.dovecot.variant.password) as account:
                     account.window = WINDOW
                     self.sweep(account, store, TASK, Onlooker())
+                store.tidy(now)
         except BouncefilerError as error:
+            self.error = error
             return type(error).__name__
         return "done"
 

@@ -5,14 +5,19 @@ This is the short proof, around the commands that change something; `make chaos`
 
 from __future__ import annotations
 
+import base64
+import logging
+import traceback
+from datetime import timedelta
+
 import pytest
 
 from tests.chaos import acts, careless, world
-from tests.chaos.catalogue import changing, telling
+from tests.chaos.catalogue import TELLING, changing, telling
 from tests.chaos.conftest import Ward
 from tests.chaos.proxy import Fault, Harm, Moment
 from tests.chaos.rounds import Act, Patient
-from tests.dovecot import Variant
+from tests.dovecot import PASSWORD, Variant
 
 pytestmark = pytest.mark.dovecot
 
@@ -62,6 +67,39 @@ def test_nobody_who_interferes_makes_us_harm_a_message(ward: Ward, variant: str,
         found += [f"{moment}: {violation}" for violation in ending.violations]
 
     assert found == []
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=-1), timedelta(days=1), timedelta(days=500), timedelta(days=-9_000)])
+def test_a_clock_that_jumps_is_no_fault(ward: Ward, jump: timedelta) -> None:
+    """Between the run that was cut off and the one that recovers; old records are tidied away by that clock, too."""
+    at = changing(ward(COPY)().rehearse())[-1]
+    patient = ward(COPY)()
+    patient.proxy.arm(Fault(Harm.CUT, Moment.BEFORE, at))
+    patient.run()
+    patient.proxy.arm(None)
+
+    assert patient.run(world.NOON + jump) == "done"
+    assert patient.recover("jumped").violations == ()
+
+
+def test_the_password_is_in_no_log_and_no_traceback(ward: Ward, caplog: pytest.LogCaptureFixture) -> None:
+    """At any level, whatever goes wrong: while logging in, or later. Nor is it in the state."""
+    caplog.set_level(logging.DEBUG)
+    commands = ward(MOVE)().rehearse()
+    told, errors = b"", 0
+    for at in (0, changing(commands)[-1]):
+        for harm, moment in TELLING:
+            patient = ward(MOVE)()
+            patient.proxy.arm(Fault(harm, moment, at, octets=20))
+            patient.run()
+            errors += patient.error is not None
+            told += "".join(traceback.format_exception(patient.error)).encode() if patient.error else b""
+            told += patient.state.read_bytes()
+    told += caplog.text.encode()
+
+    assert errors > len(TELLING)
+    for secret in (PASSWORD.encode(), base64.b64encode(PASSWORD.encode()), base64.b64encode(b"\0" + PASSWORD.encode())):
+        assert secret.rstrip(b"=")[:-2] not in told
 
 
 class TestTheProofItself:
