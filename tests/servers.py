@@ -32,6 +32,7 @@ MAX_GAP = 700
 
 _STARTUP_SECONDS = 30.0
 _NOBODY = 65_534
+_NAMESPACE = ("unshare", "--pid", "--fork", "--kill-child")
 
 _COURIER = """\
 set -a
@@ -256,7 +257,8 @@ def _in_its_root(
         prepare(root, port)
         with (root / "server.log").open("w") as log:
             process = subprocess.Popen(
-                ["sh", "-c", LEASH, "sh", "chroot", str(root), "sh", "-c", script, name, str(port)],
+                # In a process namespace of their own, as these servers leave the process group: all end with the first.
+                ["sh", "-c", LEASH, "sh", *_NAMESPACE, "chroot", str(root), "sh", "-c", script, name, str(port)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

@@ -37,22 +37,22 @@ class _Mover:
 class PlainExpunger(_Mover):
     """EXPUNGE without UIDs: other people's deleted mail goes too."""
 
-    def move(self, batch: MoveBatch) -> Moved:
+    def begin_move(self, batch: MoveBatch) -> Callable[[], Moved]:
         uids = uid_set(batch.uids)
         mark = ("STORE", uids, "+FLAGS.SILENT", "(\\Deleted)")
         self.ask(batch, ("COPY", uids, self.patient.own(batch.to)), mark, ("EXPUNGE",))
-        return Moved()
+        return Moved
 
 
 @dataclass
 class Hasty(_Mover):
     """Removes the originals whether or not they have been copied."""
 
-    def move(self, batch: MoveBatch) -> Moved:
+    def begin_move(self, batch: MoveBatch) -> Callable[[], Moved]:
         uids = uid_set(batch.uids)
         mark = ("STORE", uids, "+FLAGS.SILENT", "(\\Deleted)")
         self.ask(batch, ("COPY", uids, self.patient.own(batch.to)), mark, ("EXPUNGE", uids))
-        return Moved()
+        return Moved
 
 
 @dataclass

@@ -30,7 +30,7 @@ class Program:
         name = self.patient.state.stem
         self.config.write_text(
             f'state_dir = {folder}\n[accounts.{name}]\nhost = "127.0.0.1"\nport = {server.port}\n'
-            f'user = "{server.user}"\nsecurity = "plain"\ntimeout = "20s"\npoll_interval = "30s"\n'
+            f'user = "{server.user}"\nsecurity = "plain"\ntimeout = "20s"\ncompress = "never"\npoll_interval = "30s"\n'
             'password_from = { environment = "TEST_PASSWORD" }\n',
             encoding="utf-8",
         )

@@ -14,7 +14,7 @@ from bouncefiler.edge import imap
 from bouncefiler.edge.store import open_for_reading, open_store
 from bouncefiler.errors import BouncefilerError
 from bouncefiler.filing.plan import FilingPolicy, Plan
-from bouncefiler.settings import Security, Server
+from bouncefiler.settings import Compress, Security, Server
 from bouncefiler.sweep import Account, Journal, Report, Scope, Task, clean, pages
 from tests.chaos import world
 from tests.chaos.proxy import Fault, Proxy
@@ -107,8 +107,8 @@ class Patient:
 
     @property
     def server(self) -> Server:
-        """How bouncefiler reaches it: through the proxy."""
-        return Server("127.0.0.1", self.proxy.port, self.user, Security.PLAIN, timeout=TIMEOUT)
+        """How bouncefiler reaches it: through the proxy, which reads along."""
+        return Server("127.0.0.1", self.proxy.port, self.user, Security.PLAIN, compress=Compress.NEVER, timeout=TIMEOUT)
 
     def own(self, folder: str) -> str:
         """Return the server's name of a folder."""
