@@ -34,7 +34,7 @@ class Outgoing:
     """A message in a folder of sent mail."""
 
     key: bytes
-    """What it is remembered by: that of its Message-ID, else one made of all that is known of it."""
+    """What it is remembered by: that of its Message-ID, else one made of its date and addresses."""
     sent_at: int
     """Seconds since 1970."""
     recipients: int
@@ -52,7 +52,7 @@ def read(fields: bytes, stored_at: datetime | None) -> Outgoing:
     addresses = dict.fromkeys(_addresses(values, (b"to", b"cc", b"bcc")))
     id_ = message_id.normal(_text(b"".join(values.get(b"message-id", ()))))
     return Outgoing(
-        message_id.key_of(id_) or _makeshift_key(fields, stored_at),
+        message_id.key_of(id_) or _makeshift_key(values, stored_at),
         _sent_at(b"".join(values.get(b"date", ())), stored_at),
         len(addresses),
         b"list-id" in values or b"list-unsubscribe" in values or _is_bulk(values.get(b"precedence", ())),
@@ -96,9 +96,10 @@ def _text(value: bytes) -> str:
     return value[: message_id.MAX_CHARS].decode("utf-8", "replace").strip()
 
 
-def _makeshift_key(fields: bytes, stored_at: datetime | None) -> bytes:
-    # The NUL sets it apart from the keys of Message-IDs.
-    seen = b"\0%d\0%b" % (stored_at.timestamp() if stored_at else 0, fields)
+def _makeshift_key(values: Mapping[bytes, list[bytes]], stored_at: datetime | None) -> bytes:
+    """Return a key made of the fields that are read of every message, whichever else are. No Message-ID has a NUL."""
+    known = b"\0".join(value for name in (b"date", b"from", b"to", b"cc") for value in values.get(name, ()))
+    seen = b"\0%d\0%b" % (stored_at.timestamp() if stored_at else 0, known)
     return hashlib.sha256(seen).digest()[:8]
 
 
