@@ -19,7 +19,7 @@ from bouncefiler.backscatter.domains import Limitable, Offline, domain_name
 from bouncefiler.backscatter.incident import Diagnosis
 from bouncefiler.backscatter.posture import Posture
 from bouncefiler.doorbell import Watch
-from bouncefiler.edge import alerts, credentials, imap, notify, systemd
+from bouncefiler.edge import alerts, credentials, files, imap, notify, systemd
 from bouncefiler.edge.store import KEPT, Store, StoreReader, open_for_reading, open_store
 from bouncefiler.edge.store import at_work as at_work_on
 from bouncefiler.errors import (
@@ -39,7 +39,7 @@ from bouncefiler.lookout import Lookout
 from bouncefiler.recognition import classify, lean, rulebook
 from bouncefiler.recognition.rulebook import Rulebook
 from bouncefiler.recognition.verdict import Cause, Verdict
-from bouncefiler.report.chronicle import Chronicle
+from bouncefiler.report.chronicle import Chronicle, DeadAddress
 from bouncefiler.restore import of_message_id, plan_return, put_back, tie_up
 from bouncefiler.sent import SentReport, SentWatcher
 from bouncefiler.settings import Account, KeyringEntry, Settings
@@ -247,6 +247,17 @@ def chronicle(account: Account, settings: Settings, environ: Mapping[str, str], 
             dead=store.dead_addresses(),
             undelivered=store.undelivered(),
         )
+
+
+def dead_addresses(account: Account, settings: Settings) -> tuple[DeadAddress, ...]:
+    """Return the addresses that mail cannot be delivered to, those that the owner wrote to first. Asks no server."""
+    with open_for_reading(_state_file(account, settings)) as store:
+        return store.dead_addresses()
+
+
+def write_file(path: Path, text: str, *, mark: str = "", force: bool = False) -> None:
+    """Put a text that was asked for into a file; see `files.write`. Raises OutputRefused."""
+    files.write(path, text, mark=mark, force=force)
 
 
 def _spoken(account: Account, settings: Settings, environ: Mapping[str, str]) -> str:

@@ -50,7 +50,7 @@ Exit codes:
   1   explain: a file could not be read
   2   the command line is wrong
   69  the server, or an alert channel, can't be reached: try again later
-  73  no room, or a folder can't be made
+  73  no room, or a folder or file can't be made
   74  the state file is damaged or can't be written
   75  busy, throttled, or stopped to ask   try again later
   76  the certificate isn't trusted, or the server can't move mail safely
@@ -310,6 +310,44 @@ def status(config: Path | None, names: tuple[str, ...], *, as_json: bool) -> Non
             click.echo(render.lay_out(told.status(chronicle, encoding=look.encoding), look), nl=False)
 
     _for_each(settings, names, one)
+
+
+@main.command(short_help="Write dead addresses into a file.")
+@click.option("--dead", is_flag=True, help="Addresses that mail cannot be delivered to. There is nothing else so far.")
+@click.option("--format", "form", type=click.Choice(["csv", "json"]), default="csv", show_default=True)
+@click.option("--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Instead of printing it.")
+@click.option("--force", is_flag=True, help="Even if the file is there already.")
+@_account_option
+@click.pass_obj
+def export(config: Path | None, /, *, dead: bool, form: str, output: Path | None, force: bool, **options: Any) -> None:
+    """List the addresses that do not exist, or no longer do, with why, since when, and how often.
+
+    What is counted is the last answer from each. Those that you have written to come first; of the others it is not
+    known. Asks no server.
+    """
+    from bouncefiler import app  # noqa: PLC0415
+    from bouncefiler.report import dead as lists  # noqa: PLC0415
+
+    if not dead:
+        raise click.UsageError("say what to export: --dead")
+    settings = app.load_settings(config, os.environ)
+    listed: list[lists.Listed] = []
+    _for_each(
+        settings,
+        options["names"],
+        lambda account: listed.extend((account.name, found) for found in app.dead_addresses(account, settings)),
+    )
+    _hand_over(lists.as_json(listed) if form == "json" else lists.as_csv(listed), output, force=force)
+
+
+def _hand_over(text: str, output: Path | None, *, mark: str = "", force: bool = False) -> None:
+    """Write the text into a file, or print it as it is. Raises OutputRefused."""
+    from bouncefiler import app  # noqa: PLC0415
+
+    if output is None or str(output) == "-":
+        sys.stdout.buffer.write(text.encode())
+    else:
+        app.write_file(output, text, mark=mark, force=force)
 
 
 @main.command(short_help="Watch all accounts, as a service.")

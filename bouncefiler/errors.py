@@ -15,6 +15,7 @@
     ├── Undelivered              an alert channel did not take it: try again later     exit 69
     ├── StoreBusy                another bouncefiler holds the account's state         exit 75
     ├── StoreBroken              state damaged, read-only, disk full, wrong version    exit 74
+    ├── OutputRefused            a file is in the way, or can't be written             exit 73
     └── BrakePulled              user rules would move too much: ask first             exit 75
 
 The exit codes are those of sysexits.h, so that systemd's RestartPreventExitStatus can tell them apart.
@@ -117,6 +118,12 @@ class StoreBroken(BouncefilerError):
     """The state file is damaged, from another version, or cannot be written: nothing is moved without it."""
 
     exit_code = 74
+
+
+class OutputRefused(BouncefilerError):
+    """What was asked for cannot be put where it was asked for (EX_CANTCREAT); nothing there was touched."""
+
+    exit_code = 73
 
 
 class BrakePulled(BouncefilerError):

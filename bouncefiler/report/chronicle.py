@@ -73,6 +73,11 @@ class DeadAddress:
     provenance: Provenance
     """GENUINE when it is known that the owner has written to it, else UNKNOWN."""
 
+    @property
+    def sent_by_you(self) -> bool:
+        """Whether it is known that the owner has written to it."""
+        return self.provenance is Provenance.GENUINE
+
 
 @dataclass(frozen=True, slots=True)
 class Filed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -105,3 +106,37 @@ def test_a_damaged_state_file_is_named(home: Path) -> None:
     assert done.returncode == 74
     assert "home.sqlite3" in done.stderr
     assert "work: bouncefiler has not looked" in done.stdout
+
+
+def test_export_lists_the_dead_addresses_of_all_accounts(home: Path) -> None:
+    tales.quiet_year(state(home), now())
+    tales.flood(state(home, "work"), now(), size=30)
+
+    table = list(csv.reader(bouncefiler(home, "export", "--dead").stdout.splitlines()))
+    array = json.loads(bouncefiler(home, "export", "--dead", "--format", "json", "-a", "home").stdout)
+
+    assert {row[0] for row in table[1:]} == {"home", "work"}
+    assert [each["address"] for each in array] == [row[1] for row in table[1:] if row[0] == "home"]
+    assert array
+
+
+def test_export_writes_a_file_but_over_none(home: Path) -> None:
+    tales.quiet_year(state(home), now())
+    arguments = ("export", "--dead", "-a", "home", "--output", "dead.csv")
+
+    assert bouncefiler(home, *arguments).returncode == 0
+    written = (home / "dead.csv").read_bytes()
+    again = bouncefiler(home, *arguments)
+
+    assert written.startswith(b"account,address,")
+    assert written.count(b"\r\r\n") == 0
+    assert again.returncode == 73
+    assert "dead.csv is there already" in again.stderr
+    assert bouncefiler(home, *arguments, "--force").returncode == 0
+
+
+def test_export_wants_to_know_what(home: Path) -> None:
+    done = bouncefiler(home, "export")
+
+    assert done.returncode == 2
+    assert "--dead" in done.stderr
