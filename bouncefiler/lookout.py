@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from bouncefiler import inquiry
 from bouncefiler.backscatter import advice, diagnosis, incident, volume
@@ -87,7 +87,7 @@ class Lookout:
         # What is sent from the account itself counts, too, when somebody else may be sending it.
         whose = tuple(Provenance) if hacked else (Provenance.UNKNOWN, Provenance.FORGED)
         times = self.store.history(now - volume.HISTORY, whose)
-        background = Background(self.store.watched_since(), suspected)
+        background = Background(self._known_since(now), suspected)
         step = incident.assess(times, now, self.account.watch, before, self.store.last_incident(), background)
         if step.incident is not None:
             findings = replace(findings, causes=self.store.causes(now - DAY, now, whose))
@@ -101,7 +101,7 @@ class Lookout:
             return
         times = self.store.history(now - volume.HISTORY, (Provenance.GENUINE,))
         policy = replace(self.account.watch, threshold=None)
-        background = Background(self.store.watched_since(), Diagnosis.OWN_MAILING)
+        background = Background(self._known_since(now), Diagnosis.OWN_MAILING)
         last = self.store.last_incident(own_mailing=True)
         step = incident.assess(times, now, policy, before, last, background)
         if step.incident is not None:
@@ -126,12 +126,9 @@ class Lookout:
         today = self._tally(now - DAY, now)
         if not today.bounces:
             return Findings(tally=today)
-        all_times = self.store.history(now - volume.HISTORY, tuple(Provenance))
-        oldest = all_times[0] if all_times else int(now.timestamp())
-        days = (now - RECENT).timestamp() - oldest
         earlier = self._tally(now - volume.HISTORY, now - RECENT)
         burst = self._burst(now)
-        found = diagnosis.signs(today, earlier, days / DAY.total_seconds(), burst)
+        found = diagnosis.signs(today, earlier, (now - RECENT - self._known_since(now)) / DAY, burst)
         blocked = Sign.BLOCKED in found
         return Findings(
             tally=today,
@@ -140,6 +137,16 @@ class Lookout:
             provider=next(iter(sorted(self._providers())), self.account.server.host) if blocked else "",
             looked_up=self.store.sent_coverage().until is not None,
         )
+
+    def _known_since(self, now: datetime) -> datetime:
+        """Return since when bounces have been counted: whosever mail it was."""
+        known = [now - volume.HISTORY if self.store.any_before(now - volume.HISTORY) else now]
+        times = self.store.history(now - volume.HISTORY, tuple(Provenance))
+        if times:
+            known.append(datetime.fromtimestamp(times[0], UTC))
+        if watched := self.store.watched_since():
+            known.append(watched)
+        return min(known)
 
     def _tally(
         self, since: datetime, until: datetime, provenances: Collection[Provenance] = tuple(Provenance)

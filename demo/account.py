@@ -20,6 +20,8 @@ from pathlib import Path
 from demo import samples, server
 
 CONFIG = """\
+dns = false           # garden.example is nowhere in the DNS
+
 [accounts.demo]
 host = "{host}"
 port = {port}
@@ -66,9 +68,11 @@ def opened(now: datetime) -> Iterator[Account]:
     with tempfile.TemporaryDirectory(prefix="bouncefiler-demo-") as home, server.running(samples.ME, password) as port:
         mailbox = samples.mailbox(now)
         with _log_in(port, password) as imap:
-            for sample in mailbox:
-                flags = r"(\Seen)" if sample.seen else ""
-                imap.append("INBOX", flags, Time2Internaldate(sample.received_at), sample.raw)
+            imap.create("Sent")
+            for folder, mails in (("INBOX", mailbox), ("Sent", samples.sent(now))):
+                for sample in mails:
+                    flags = r"(\Seen)" if sample.seen else ""
+                    imap.append(folder, flags, Time2Internaldate(sample.received_at), sample.raw)
         yield Account(port, password, _settle_in(Path(home), port, password), len(mailbox))
 
 

@@ -16,6 +16,7 @@ from itertools import cycle
 from pathlib import Path
 from random import Random
 from string import Template
+from zlib import crc32
 
 ME = "ana@garden.example"
 
@@ -29,6 +30,8 @@ TOPICS = (
     "Compost: how warm is too warm",
     "Photos of the harvest",
 )
+
+FRIENDS = ("bia@example.com", "tom@example.net", "garden-club@example.org", "lena@example.com")
 
 SPAM = (
     "You have been selected",
@@ -153,11 +156,35 @@ def mailbox(now: datetime) -> tuple[Sample, ...]:
     return tuple(sorted(samples, key=lambda sample: sample.received_at))
 
 
+def sent(now: datetime) -> tuple[Sample, ...]:
+    """Make what Ana has sent by `now`, oldest first: a letter every few days, and those that came back."""
+    chance = Random(2822)  # noqa: S311 - as above
+    letters = [
+        Failure(
+            now - timedelta(days=days, minutes=chance.randrange(900)), recipient, "", "", REFUSALS["unreachable"], topic
+        )
+        for days, recipient, topic in zip(range(364, 0, -5), cycle(FRIENDS), cycle(TOPICS))
+    ]
+    letters += [failure for failure, _ in _failures(now, Random(2606))]  # noqa: S311
+    return tuple(
+        Sample(letter.at, _raw(_original(letter)["original"]), seen=True)
+        for letter in sorted(letters, key=lambda letter: letter.at)
+    )
+
+
 def _year(now: datetime, chance: Random) -> Iterator[Sample]:
+    for failure, cause in _failures(now, chance):
+        yield Sample(failure.at, _bounce(failure, "garden.example", chance), seen=True, cause=cause)
+
+
+def _failures(now: datetime, chance: Random) -> tuple[tuple[Failure, str], ...]:
+    """Return Ana's own mails of the year that failed, and why."""
+    found = []
     for days, layout, language, cause, recipient in YEAR:
         at = now - timedelta(days=days, minutes=chance.randrange(600))
-        failure = Failure(at, recipient, layout, language, REFUSALS[cause], chance.choice(TOPICS))
-        yield Sample(at, _bounce(failure, "garden.example", chance), seen=True, cause=cause)
+        topic = chance.choice(TOPICS)
+        found.append((Failure(at, recipient, layout, language, REFUSALS[cause], topic), cause))
+    return tuple(found)
 
 
 def _wave(now: datetime, chance: Random) -> Iterator[Sample]:
@@ -200,16 +227,17 @@ def _bounce(failure: Failure, host: str, chance: Random) -> bytes:
         "subject": Header(f"{prefix} {failure.topic}", "utf-8").encode(),
         "text": encodebytes(Template(text).substitute(about).encode()).decode().rstrip(),
     }
-    words |= about | _numbers(chance) | _original(failure, chance)
+    words |= about | _numbers(chance) | _original(failure)
     return _raw(_template("bounces", failure.layout).substitute(words))
 
 
-def _original(failure: Failure, chance: Random) -> dict[str, str]:
+def _original(failure: Failure) -> dict[str, str]:
     """Write the message that could not be delivered: Ana's own, or what somebody sent in her name."""
     sent = format_datetime(failure.at - timedelta(seconds=20))
     domain = "promo.invalid" if failure.forged else "garden.example"
     relay = "promo.invalid ([203.0.113.199])" if failure.forged else "laptop.garden.example ([198.51.100.77])"
-    message_id = f"<{chance.getrandbits(48):012x}@{domain}>"
+    number = crc32(f"{failure.at} {failure.recipient}".encode())
+    message_id = f"<{number:08x}@{domain}>"
     headers = (
         f"Received: from {relay}; {sent}\n"
         f"From: Ana Prado <{ME}>\n"

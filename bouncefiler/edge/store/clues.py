@@ -45,6 +45,10 @@ class ClueReader(Base):
             (ASK_AGAIN.total_seconds(), epoch(now), limit),
         )
 
+    def any_before(self, moment: datetime) -> bool:
+        """Whether a bounce came before this moment."""
+        return bool(self._read(len, "SELECT 1 FROM sighting WHERE received_at < ? LIMIT 1", (epoch(moment),)))
+
     def tallied(self, since: datetime, until: datetime) -> tuple[tuple[Provenance, Reason, int], ...]:
         """Return (provenance, reasons, number) of the failed deliveries after `since`, up to and including `until`."""
         return self._read(
