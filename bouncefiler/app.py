@@ -546,6 +546,14 @@ class Desk:
         """Look whether there are more bounces than usual, or no longer are; put what there is to say in the outbox."""
         self.raised = self._lookout().watch(_now())
 
+    def past_waves(self, since: datetime | None) -> tuple[volume.Wave, ...]:
+        """Return the waves of bounces that ended after `since` and over a day ago, oldest first; none for None."""
+        if since is None:
+            return ()
+        now = _now()
+        waves = volume.past_waves(self.store.history(now - KEPT), now)
+        return tuple(wave for wave in waves if wave.last >= since)
+
     def _lookout(self) -> Lookout:
         spoken = _spoken(self.account, self.settings, self.environ)
         reader = advice.Reader(self.account.server.user, self.account.filing.bounce_folder, spoken)

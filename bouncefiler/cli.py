@@ -23,6 +23,7 @@ from bouncefiler.errors import BouncefilerError, BrakePulled
 if TYPE_CHECKING:
     from bouncefiler import render
     from bouncefiler.backscatter.advice import Alert
+    from bouncefiler.backscatter.volume import Wave
     from bouncefiler.filing.plan import Plan
     from bouncefiler.filing.undo import FiledMessage, PastRun, Undo
     from bouncefiler.sent import SentReport
@@ -194,6 +195,7 @@ def clean(config: Path | None, /, *, yes: bool, **options: Any) -> None:
             with page.progress(brake=None if yes else Brake()) as watch:
                 report = desk.sweep(wanted.scope(account), watch, "clean", watch)
             page.show_report(report)
+            page.show_waves(desk.past_waves(page.overview.oldest))
             desk.deliver()
             for alert in desk.raised:
                 page.show_alert(alert)
@@ -656,6 +658,12 @@ class _Page:
             lambda: render.cleaned(self.overview, report, every=self.wanted.all_rows),
             lambda: render.report_json(self.account.name, report),
         )
+
+    def show_waves(self, waves: Sequence[Wave]) -> None:
+        if waves:
+            if not self.wanted.as_json:
+                click.echo()
+            self._show(lambda: render.waves(waves), lambda: render.waves_json(self.account.name, waves))
 
     def show_alert(self, alert: Alert) -> None:
         if not self.wanted.as_json:

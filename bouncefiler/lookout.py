@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from bouncefiler import inquiry
-from bouncefiler.backscatter import advice, diagnosis, incident, volume
+from bouncefiler.backscatter import advice, diagnosis, incident, posture, volume
 from bouncefiler.backscatter.diagnosis import Burst, Sign, Tally
-from bouncefiler.backscatter.domains import Limitable, NameService
+from bouncefiler.backscatter.domains import Limitable, NameService, Offline, domain_name
 from bouncefiler.backscatter.evidence import Findings
 from bouncefiler.backscatter.incident import Background, Diagnosis, Incident, Notice
 from bouncefiler.backscatter.proof import Proof
@@ -33,6 +33,7 @@ DNS_SECONDS = 10.0
 
 MAX_DEAD = 1_000
 
+_NEW = frozenset({Notice.OPENED, Notice.REOPENED})
 _TOLD_OF_MAILINGS = frozenset({Notice.OPENED, Notice.REOPENED, Notice.CLOSED})
 
 
@@ -91,6 +92,8 @@ class Lookout:
         step = incident.assess(times, now, self.account.watch, before, self.store.last_incident(), background)
         if step.incident is not None:
             findings = replace(findings, causes=self.store.causes(now - DAY, now, whose))
+            if step.incident.diagnosis is Diagnosis.BACKSCATTER and _NEW & set(step.notices):
+                findings = replace(findings, posture=self._posture())
             yield from self._tell(step.incident, step.notices, findings, now)
 
     def _watch_mailings(self, now: datetime) -> Iterator[advice.Alert]:
@@ -113,6 +116,22 @@ class Lookout:
                 dead=self.store.failed_for_good(since, MAX_DEAD) if notices else (),
             )
             yield from self._tell(step.incident, notices, findings, now)
+
+    def _posture(self) -> tuple[str, ...]:
+        """Say in a few lines how well others can tell the owner's mail from forged mail."""
+        addresses = (self.account.server.user, *self.account.addresses)
+        domain = next(
+            (name for address in addresses if "@" in address and (name := domain_name(domain_of(address)))), ""
+        )
+        if not domain:
+            return ()
+        below = f"._domainkey.{domain}"
+        selectors = [key.removesuffix(below) for key in self.store.habits("selector") if key.endswith(below)]
+        names = self.names()
+        if isinstance(names, Offline):
+            return ()
+        found = posture.assess(domain, names.within(DNS_SECONDS), selectors)
+        return posture.summary(found, self.reader.language)
 
     def _tell(
         self, found: Incident, notices: tuple[Notice, ...], findings: Findings, now: datetime

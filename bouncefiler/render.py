@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO, assert_never
 from bouncefiler.backscatter import wording
 from bouncefiler.backscatter.advice import Alert, Level
 from bouncefiler.backscatter.posture import Posture, Severity, Suggestion, sentence
+from bouncefiler.backscatter.volume import Wave
 from bouncefiler.filing.plan import Disposition, File, Judged, Leave, MessageRef, Outcome, Plan
 from bouncefiler.filing.undo import FiledMessage, PastRun, Undo
 from bouncefiler.recognition.verdict import Cause, Kind, Recipient, Verdict
@@ -355,6 +356,11 @@ class Overview:
             self.left[clean_text(left.why)] += 1
             if left.judged.verdict.kind is Kind.IMITATION:
                 self.imitations.append(_item(left.judged, self.words))
+
+    @property
+    def oldest(self) -> datetime | None:
+        """When the oldest of the messages that are moved was received; None when there are none."""
+        return min((item.received_at for item in self.moves.values()), default=None)
 
     @property
     def targets(self) -> Counter[str]:
@@ -812,6 +818,24 @@ def _proposed(steps: Mapping[str, str], suggestion: Suggestion) -> str:
     return f"{steps[suggestion.step]}\n  {name}  TXT\n  {record}"
 
 
+def waves(found: Sequence[Wave]) -> Document:
+    """Tell of waves of bounces that are over: nobody need do anything about them."""
+    columns = (
+        Column("first", 10, 10),
+        Column("last", 10, 10),
+        Column("bounces", 9, 7, right=True),
+        Column("most on a day", 40),
+    )
+    rows = (
+        (f"{wave.first:%Y-%m-%d}", f"{wave.last:%Y-%m-%d}", f"{wave.bounces:,}", f"{wave.peak:,} on {wave.peak_day}")
+        for wave in found
+    )
+    return (
+        Table("In the past, there were far more bounces than usual", columns, tuple(rows)),
+        Paragraph("That is over, and so no alarm is raised about it."),
+    )
+
+
 # --- JSON ------------------------------------------------------------------------------------------------------------
 
 
@@ -945,6 +969,24 @@ def report_json(account: str, report: Report) -> Json:
         "gone": report.gone,
         "unsettled": report.unsettled,
         "settled": report.settled,
+    }
+
+
+def waves_json(account: str, found: Sequence[Wave]) -> Json:
+    """Tell of waves of bounces that are over."""
+    return {
+        "what": "past-waves",
+        "account": account,
+        "waves": [
+            {
+                "first": wave.first.isoformat(),
+                "last": wave.last.isoformat(),
+                "bounces": wave.bounces,
+                "peak_day": wave.peak_day.isoformat(),
+                "peak": wave.peak,
+            }
+            for wave in found
+        ],
     }
 
 

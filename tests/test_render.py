@@ -7,15 +7,17 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from textwrap import dedent
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from bouncefiler import render
 from bouncefiler.backscatter.advice import Alert, Level
 from bouncefiler.backscatter.posture import Code, Finding, Posture, Step, Suggestion
+from bouncefiler.backscatter.volume import Wave
 from bouncefiler.filing.plan import (
     Arrival,
     File,
@@ -595,3 +597,23 @@ def test_progress_is_for_terminals() -> None:
     with progress(screen, COLOURS) as move:
         move(0.5, "IN\x1b[31mBOX [bold]")
     assert "\x1b[31mBOX" not in screen.getvalue()
+
+
+def test_past_waves_are_told_without_an_alarm() -> None:
+    first = datetime(2026, 1, 19, 12, tzinfo=UTC)
+    wave = Wave(first, first + timedelta(days=2), 1_204, date(2026, 1, 20), 900)
+    text = render.lay_out(render.waves([wave]), render.Look())
+    record = render.waves_json("home", [wave])
+
+    assert "1,204" in text
+    assert "900 on 2026-01-20" in text
+    assert "no alarm" in text
+    assert record["waves"] == [
+        {
+            "first": wave.first.isoformat(),
+            "last": wave.last.isoformat(),
+            "bounces": 1_204,
+            "peak_day": "2026-01-20",
+            "peak": 900,
+        }
+    ]

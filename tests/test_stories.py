@@ -18,6 +18,7 @@ from bouncefiler import app
 from bouncefiler.backscatter.advice import Alert, Level
 from bouncefiler.backscatter.incident import Diagnosis
 from bouncefiler.backscatter.provenance import Provenance
+from bouncefiler.backscatter.volume import Wave, past_waves
 from bouncefiler.edge.store import open_for_reading
 from bouncefiler.filing.plan import Plan
 from bouncefiler.settings import Account, EnvironmentVariable, Settings
@@ -139,6 +140,10 @@ class Ana:
         finally:
             desk.leave()
 
+    def past_waves(self) -> tuple[Wave, ...]:
+        with open_for_reading(self.home / "state" / "home.sqlite3") as store:
+            return past_waves(store.history(self.now - 60 * DAY), self.now)
+
     def incidents(self) -> list[Diagnosis]:
         with open_for_reading(self.home / "state" / "home.sqlite3") as store:
             rows = store._db.execute("SELECT diagnosis FROM incident ORDER BY id").fetchall()
@@ -198,6 +203,7 @@ def test_spam_in_anas_name(ana: Ana, returned: str) -> None:
     else:
         assert "None of the 80 returned messages that can be looked up is in your Sent folder" in words(alert)
         assert ana.counted(Provenance.FORGED) == 80
+    assert "DMARC: there is no record" in words(alert)
     assert len(ana.told_in_inbox()) == 1
 
 
@@ -297,6 +303,8 @@ def test_an_old_wave(ana: Ana, returned: str) -> None:
 
     assert ana.clean() == ()
     assert ana.incidents() == []
+    (wave,) = ana.past_waves()
+    assert (wave.bounces, wave.first.date()) == (500, (ana.now - 30 * DAY).date())
 
 
 def test_answers_to_mail_that_ana_never_sent(ana: Ana) -> None:
