@@ -138,7 +138,7 @@ def name_service(settings: Settings | None) -> Limitable:
 
 def domain_of(account: Account) -> str | None:
     """Return the domain of the account's address; None when its user name is no address."""
-    local_part, _, domain = account.server.user.rpartition("@")
+    local_part, _, domain = account.address.rpartition("@")
     return domain_name(domain) if local_part else None
 
 
@@ -229,7 +229,7 @@ def chronicle(account: Account, settings: Settings, environ: Mapping[str, str], 
         before = watched_since or now
         return Chronicle(
             account=account.name,
-            address=account.server.user,
+            address=account.address,
             folder=account.filing.bounce_folder,
             language=_spoken(account, settings, environ),
             now=now,
@@ -556,7 +556,7 @@ class Desk:
 
     def _lookout(self) -> Lookout:
         spoken = _spoken(self.account, self.settings, self.environ)
-        reader = advice.Reader(self.account.server.user, self.account.filing.bounce_folder, spoken)
+        reader = advice.Reader(self.account.address, self.account.filing.bounce_folder, spoken)
         return Lookout(self.account, self.store, self._name_service, reader, self.account.alert_channels)
 
     def _name_service(self) -> Limitable:
@@ -621,7 +621,7 @@ class Desk:
         return connection
 
     def _to_inbox(self, alert: advice.Alert) -> None:
-        message = alerts.as_message(alert, self.account.server.user, _now())
+        message = alerts.as_message(alert, self.account.address, _now())
         with self._connected() as connection:
             connection.append("INBOX", message, when=_now())
 
@@ -685,11 +685,11 @@ def try_channels(
             f"{settings.path}: accounts.{account.name}.alert.channels: {unknown[0]!r} is not among them; there is: "
             + ", ".join(account.alert_channels)
         )
-    alert = letters.trial(_spoken(account, settings, environ), account.server.user, _now())
+    alert = letters.trial(_spoken(account, settings, environ), account.address, _now())
 
     def to_inbox(alert: advice.Alert) -> None:
         with imap.open_account(account.server, _password(account, settings, environ)) as connection:
-            connection.append("INBOX", alerts.as_message(alert, account.server.user, _now()), when=_now())
+            connection.append("INBOX", alerts.as_message(alert, account.address, _now()), when=_now())
 
     channels: dict[str, alerts.Channel] = {"log": alerts.to_log, "inbox": to_inbox}
     for name in only or account.alert_channels:
@@ -727,13 +727,7 @@ def write_notice(
             last = store.last_incident()
         hacked = last is not None and last.diagnosis is Diagnosis.COMPROMISED
     words = language_ or _spoken(account, settings, environ)
-    return letters.notice(words, _own_address(account), hacked=hacked), hacked
-
-
-def _own_address(account: Account) -> str:
-    """Return the address that the contacts know: the user name at the server need not be one."""
-    user = account.server.user
-    return user if "@" in user else next(iter(account.addresses), user)
+    return letters.notice(words, account.address, hacked=hacked), hacked
 
 
 def put_in_drafts(account: Account, settings: Settings, environ: Mapping[str, str], letter: letters.Letter) -> str:
@@ -741,7 +735,7 @@ def put_in_drafts(account: Account, settings: Settings, environ: Mapping[str, st
 
     Raises CredentialError, AccountError.
     """
-    draft = alerts.as_draft(letter, _own_address(account), _now())
+    draft = alerts.as_draft(letter, account.address, _now())
     with imap.open_account(account.server, _password(account, settings, environ)) as connection:
         found = (account.drafts_folder,) if account.drafts_folder else connection.drafts_folders()
         if not found:

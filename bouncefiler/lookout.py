@@ -119,11 +119,9 @@ class Lookout:
 
     def _posture(self) -> tuple[str, ...]:
         """Say in a few lines how well others can tell the owner's mail from forged mail."""
-        addresses = (self.account.server.user, *self.account.addresses)
-        domain = next(
-            (name for address in addresses if "@" in address and (name := domain_name(domain_of(address)))), ""
-        )
-        if not domain:
+        address = self.account.address
+        domain = domain_name(domain_of(address)) if "@" in address else None
+        if domain is None:
             return ()
         below = f"._domainkey.{domain}"
         selectors = [key.removesuffix(below) for key in self.store.habits("selector") if key.endswith(below)]

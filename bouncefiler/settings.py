@@ -108,6 +108,11 @@ class Account:
     idle: bool = True
     """Whether the server may say by itself that something has come (RFC 2177)."""
 
+    @property
+    def address(self) -> str:
+        """The owner's address: the user name where it is one, else the first that is configured, else that name."""
+        return next((name for name in (self.server.user, *self.addresses) if "@" in name), self.server.user)
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:

@@ -169,7 +169,11 @@ def server() -> Iterator[Dovecot]:
 
 @pytest.fixture(scope="module")
 def names() -> Iterator[Nameserver]:
-    with serving({"k1._domainkey.example.org": {"TXT": [signing_key().record]}}) as running:
+    zone = {
+        "k1._domainkey.example.org": {"TXT": [signing_key().record]},
+        "example.org": {"TXT": ["v=spf1 mx -all"], "MX": ["10 mail.example.org."]},
+    }
+    with serving(zone) as running:
         yield running
 
 
@@ -195,6 +199,7 @@ def test_spam_in_anas_name(ana: Ana, returned: str) -> None:
     assert ana.incidents() == [Diagnosis.BACKSCATTER]
     assert alert.level is Level.WARNING
     assert "80 bounces" in alert.subject
+    assert "In the last 24 hours ana@example.org received" in words(alert)
     assert "Somebody is sending junk mail and has put your address on it" in words(alert)
     assert "Change the password" not in words(alert)
     if returned == "nothing":
