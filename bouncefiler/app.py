@@ -14,10 +14,9 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from bouncefiler import config, sent
-from bouncefiler.backscatter import advice, letters, posture, volume
+from bouncefiler.backscatter import advice, letters, volume
 from bouncefiler.backscatter.domains import Limitable, Offline, domain_name
 from bouncefiler.backscatter.incident import Diagnosis
-from bouncefiler.backscatter.posture import Posture
 from bouncefiler.doorbell import Watch
 from bouncefiler.edge import alerts, credentials, files, imap, notify, systemd
 from bouncefiler.edge.store import KEPT, Store, StoreReader, open_for_reading, open_store
@@ -79,6 +78,7 @@ POSTURE_SECONDS = 30.0
 """How long the DNS may be asked about a domain in all."""
 
 if TYPE_CHECKING:
+    from bouncefiler.backscatter.posture import Posture
     from bouncefiler.service import Tick
 
 log = logging.getLogger("bouncefiler")
@@ -147,6 +147,8 @@ def posture_of(domain: str, settings: Settings | None, selectors: Collection[str
 
     `selectors` are those of DKIM signatures that were seen in the domain's mail.
     """
+    from bouncefiler.backscatter import posture  # noqa: PLC0415 - no other command knows SPF and DMARC
+
     return posture.assess(domain, name_service(settings).within(POSTURE_SECONDS), selectors)
 
 

@@ -11,14 +11,14 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import SMTP
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bouncefiler.backscatter.advice import Alert, Level
 from bouncefiler.backscatter.letters import Letter
 from bouncefiler.backscatter.outbox import DOSES, Turns, Waiting, take_turns
+
+if TYPE_CHECKING:
+    from email.message import EmailMessage
 
 FIRST_RETRY = timedelta(minutes=1)
 LONGEST_RETRY = timedelta(hours=6)
@@ -175,7 +175,9 @@ def as_message(alert: Alert, address: str, now: datetime) -> bytes:
     It says that nobody should answer it (RFC 3834, 5). The same alert has the same Message-ID, so that whoever sees it
     twice can tell.
     """
-    message = EmailMessage(policy=SMTP)
+    from email.headerregistry import Address  # noqa: PLC0415 - as in _empty
+
+    message = _empty()
     message["From"] = Address("bouncefiler", addr_spec=address if _is_plain(address) else NOBODY)
     message["To"] = address if _is_plain(address) else "undisclosed-recipients:;"
     message["Subject"] = alert.subject
@@ -194,13 +196,20 @@ def as_message(alert: Alert, address: str, now: datetime) -> bytes:
 
 def as_draft(letter: Letter, address: str, now: datetime) -> bytes:
     """Write the letter as a message that its writer has still to address and to send: to nobody."""
-    message = EmailMessage(policy=SMTP)
+    message = _empty()
     if _is_plain(address):
         message["From"] = address
     message["Subject"] = letter.subject
     message["Date"] = now
     message.set_content(letter.body.lstrip("\n"), cte="quoted-printable")
     return message.as_bytes()
+
+
+def _empty() -> EmailMessage:
+    from email.message import EmailMessage  # noqa: PLC0415 - all of email takes long to load, and most runs alert nobody
+    from email.policy import SMTP  # noqa: PLC0415
+
+    return EmailMessage(policy=SMTP)
 
 
 def _is_plain(address: str) -> bool:

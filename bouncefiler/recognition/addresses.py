@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import cache
 
 _LETTERS = "A-Za-z0-9\u00c0-\u024f\u0370-\u052f"
 """Letters of scripts that put blanks between words; Han and the like would glue the sentence to the address."""
@@ -13,27 +14,29 @@ ADDRESS = re.compile(
 )
 """An address in free text (RFC 5321, 4.1.2; RFC 6531, 3.3; without the rarer forms)."""
 
-# From the surest to the vaguest. Each names the failed address by where it stands, not by words.
-_SHAPES = tuple(
-    re.compile(shape, re.MULTILINE | re.IGNORECASE)
-    for shape in (
-        rf"^[ \t>*-]{{0,20}}<({ADDRESS.pattern})>[ \t]{{0,5}}:",  # <a@b.example>: said of it
-        rf"^[ \t]{{0,20}}(?:original-|final-)?recipient(?: address)?[ \t]{{0,5}}:[^\n]{{0,20}}?({ADDRESS.pattern})",
-        rf"rcpt to:? {{0,3}}<({ADDRESS.pattern})>",
-        rf"^[ \t>*-]{{0,20}}[\"'<\[(]?({ADDRESS.pattern})[\"'>\])]?[ \t]{{0,5}}(?::|\.\.\.|-[ \t]|\[)",
-        rf"^[ \t>*•-]{{0,20}}[\"'<\[(]?(?:smtp:|mailto:)?({ADDRESS.pattern})[\"'>\])]?[ \t]{{0,9}}$",
-        rf"[45]\d\d[ -][^\n]{{0,60}}?<({ADDRESS.pattern})>",
-        rf"<({ADDRESS.pattern})>",
-        rf"({ADDRESS.pattern})",
-    )
+_SHAPES = (
+    rf"^[ \t>*-]{{0,20}}<({ADDRESS.pattern})>[ \t]{{0,5}}:",  # <a@b.example>: said of it
+    rf"^[ \t]{{0,20}}(?:original-|final-)?recipient(?: address)?[ \t]{{0,5}}:[^\n]{{0,20}}?({ADDRESS.pattern})",
+    rf"rcpt to:? {{0,3}}<({ADDRESS.pattern})>",
+    rf"^[ \t>*-]{{0,20}}[\"'<\[(]?({ADDRESS.pattern})[\"'>\])]?[ \t]{{0,5}}(?::|\.\.\.|-[ \t]|\[)",
+    rf"^[ \t>*•-]{{0,20}}[\"'<\[(]?(?:smtp:|mailto:)?({ADDRESS.pattern})[\"'>\])]?[ \t]{{0,9}}$",
+    rf"[45]\d\d[ -][^\n]{{0,60}}?<({ADDRESS.pattern})>",
+    rf"<({ADDRESS.pattern})>",
+    rf"({ADDRESS.pattern})",
 )
+"""From the surest to the vaguest. Each names the failed address by where it stands, not by words."""
 _OFFICES = re.compile(
     r"\A(?:postmaster|mailer-daemon|abuse|support|help(?:desk)?|hostmaster|webmaster|admin(?:istrator)?|noreply|no-reply)@",
     re.IGNORECASE,
 )
 _AREA = 8_000
-_VAGUE = _SHAPES[-2:]
-"""Shapes that any address has: of those, only what the returned message was addressed to, if one of them was."""
+_VAGUE = 2
+"""So many at the end any address has: of those, only what the returned message was addressed to, if one of them was."""
+
+
+@cache
+def _shapes() -> tuple[re.Pattern[str], ...]:
+    return tuple(re.compile(shape, re.MULTILINE | re.IGNORECASE) for shape in _SHAPES)
 
 
 def addresses_near_failure(text: str, bystanders: frozenset[str], addressed: frozenset[str]) -> tuple[str, ...]:
@@ -46,14 +49,15 @@ def addresses_near_failure(text: str, bystanders: frozenset[str], addressed: fro
         return ()
     offices: tuple[str, ...] = ()
     guess: tuple[str, ...] = ()
-    for shape in _SHAPES:
+    shapes = _shapes()
+    for shape in shapes:
         found = tuple(address for address in clean(shape.findall(area)) if address.lower() not in bystanders)
         persons = tuple(address for address in found if not _OFFICES.match(address))
-        if persons and shape not in _VAGUE:
+        if persons and shape not in shapes[-_VAGUE:]:
             return persons
         if known := tuple(address for address in persons if address.lower() in addressed):
             return known
-        last = shape is _SHAPES[-1]
+        last = shape is shapes[-1]
         guess = guess or (persons[:1] if last else persons)
         offices = offices or (() if last else found)
     return guess or offices

@@ -9,7 +9,7 @@ import binascii
 import html
 import re
 import unicodedata
-from functools import lru_cache
+from functools import cache, lru_cache
 
 _CODECS = {
     "utf-8": "utf_8",
@@ -184,14 +184,14 @@ _HIGH = re.compile(rb"[\x80-\xff]+")
 _LOOKED_AT = 2_000
 
 
-def _word(letters: bytes) -> re.Pattern[bytes]:
+def _word(letters: bytes) -> bytes:
     """A word of a script that has one octet for each letter: no Latin letter touches it."""
-    return re.compile(rb"(?<![A-Za-z\x80-\xff])(?:" + letters + rb")(?![A-Za-z\x80-\xff])")
+    return rb"(?<![A-Za-z\x80-\xff])(?:" + letters + rb")(?![A-Za-z\x80-\xff])"
 
 
-def _pairs(characters: bytes) -> re.Pattern[bytes]:
+def _pairs(characters: bytes) -> bytes:
     """A run of characters of two octets each."""
-    return re.compile(rb"(?<![\x80-\xff])(?:" + characters + rb")(?![\x80-\xff])")
+    return rb"(?<![\x80-\xff])(?:" + characters + rb")(?![\x80-\xff])"
 
 
 # How words look in each charset that people leave undeclared. Order is important where a word could be two things: the
@@ -248,11 +248,16 @@ _LOOKS = (
 )  # fmt: skip
 
 
+@cache
+def _looks() -> tuple[tuple[str, re.Pattern[bytes]], ...]:
+    return tuple((codec, re.compile(pattern)) for codec, pattern in _LOOKS)
+
+
 def _guess(octets: bytes) -> str:
     """Guess an undeclared 8-bit charset: the one in whose words most octets are; windows-1252 when few are."""
     sample = octets[:_LOOKED_AT]
     high = sum(map(len, _HIGH.findall(sample)))
-    explained = {codec: sum(map(len, pattern.findall(sample))) for codec, pattern in _LOOKS}
+    explained = {codec: sum(map(len, pattern.findall(sample))) for codec, pattern in _looks()}
     best = max(explained, key=lambda codec: explained[codec])
     if explained[best] * 2 > high:
         return best
