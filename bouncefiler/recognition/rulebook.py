@@ -131,6 +131,7 @@ class Rulebook:
     marks: Mapping[str, str] = field(default_factory=dict)
     """Lines behind which a returned message stands: folded text to row."""
     _marks_by_word: Literals = _NO_LITERALS
+    _marks_in_order: tuple[str, ...] = ()
     statuses: Mapping[tuple[int, int], Rule] = field(default_factory=dict)
     replies: Mapping[int, Rule] = field(default_factory=dict)
     _advice: Mapping[tuple[Cause, str], tuple[str, str]] = field(default_factory=dict)
@@ -138,7 +139,7 @@ class Rulebook:
     def marks_in(self, folded: str) -> list[str]:
         """Return the marks that occur in a folded text, in their order."""
         found = set(self._marks_by_word.hits(folded, words_of(folded)))
-        return [mark for number, mark in enumerate(self.marks) if number in found] if found else []
+        return [self._marks_in_order[number] for number in sorted(found)]
 
     def advice(self, cause: Cause, language: str = "en") -> str:
         """Return one plain sentence on what the sender can do; in English when there is none in `language`."""
@@ -229,6 +230,7 @@ def read_tables(tables: Mapping[str, Mapping[str, Any]]) -> Rulebook:
         phrases=Table(rule for rule in phrases if not rule.weak),
         weak_phrases=Table(rule for rule in phrases if rule.weak),
         marks=marks,
+        _marks_in_order=tuple(marks),
         _marks_by_word=Literals((text, number) for number, text in enumerate(marks)),
         statuses={_status_key(rule.when[0].values[0]): rule for rule in rows["status"]},
         replies={int(rule.when[0].values[0]): rule for rule in rows["reply"]},
