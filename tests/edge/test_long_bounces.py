@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from bouncefiler.recognition.message import read
 from bouncefiler.recognition.verdict import Kind
 from bouncefiler.sweep import (
     FIRST_OCTETS,
+    MORE_OCTETS,
     FolderState,
     Reader,
     Reading,
@@ -27,6 +29,7 @@ from bouncefiler.sweep import (
     pages,
 )
 from tests.dovecot import PASSWORD, Dovecot, Mail, Variant
+from tests.scripted import Part, playing
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RULES = rulebook.load()
@@ -169,3 +172,25 @@ def test_what_has_begun_is_told_in_its_order() -> None:
     """Of a message that was cut in its returned message; of a whole one nothing needs to be told."""
     assert read(HONEST[:FIRST_OCTETS], cut=True).begun == ("text/plain", "message/delivery-status", "message/rfc822")
     assert read(HONEST, cut=False).begun == ()
+
+
+@pytest.mark.parametrize("status", ["BAD", "NO"])
+def test_a_server_that_does_not_tell_the_parts_is_made_to_send_the_message(
+    status: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """It is read on, as far as it would be if the parts were others."""
+
+    def fetched(command: str) -> bytes:
+        octets = int(found[1]) if (found := re.search(r"<0\.(\d+)>", command)) else 0
+        fields = HONEST.partition(b"\r\n\r\n")[0].partition(b"\r\n")[2] + b"\r\n\r\n"
+        section, body = (b"BODY[]<0>", HONEST[:octets]) if octets else (b"BODY[HEADER.FIELDS (FROM)]", fields)
+        about = b"RFC822.SIZE %d " % len(HONEST) if octets else b""
+        return b"* 1 FETCH (UID 3 %s%s {%d}\r\n%s)\r\nTAG OK" % (about, section, len(body), body)
+
+    part = Part({r"UID FETCH \S+ \(UID BODY\)": f"TAG {status} what?", "UID FETCH": fetched})
+    with playing(part) as scripted, imap.open_reader(scripted.server(), PASSWORD) as reader:
+        watched = Watched(reader)
+        plan = plan_of(watched, tmp_path_factory)
+
+    assert len(plan.moves) == 1
+    assert [octets for octets, uids in watched.asked if uids] == [FIRST_OCTETS, MORE_OCTETS]

@@ -196,8 +196,18 @@ class ImapReader:
 
         wanted = sorted(set(uids))
         chunks = [wanted[start : start + READ_AT_ONCE] for start in range(0, len(wanted), READ_AT_ONCE)]
-        answers = self._each(chunks, send)
-        return ((item.uid, item.parts) for _, item in answers if item.uid is not None and item.parts is not None)
+        return self._told(self._each(chunks, send))
+
+    def _told(self, answers: Iterable[tuple[Sequence[int], stream.Fetched]]) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """Yield what is told; a server that refuses to tell has told nothing, and is asked for the messages instead."""
+        try:
+            for _, item in answers:
+                if item.uid is not None and item.parts is not None:
+                    yield item.uid, item.parts
+        except AccountError as exc:
+            if self._pipe.broken or isinstance(exc, Throttled | FolderRenumbered):
+                raise
+            log.debug("%s does not say of which parts messages consist: %s", self._server.host, exc)
 
     def headers(self, state: FolderState, first_uid: int) -> Iterator[Reading]:
         """See sweep.Reader."""
