@@ -35,7 +35,7 @@ from bouncefiler.filing.plan import (
 from bouncefiler.recognition.identity import Fingerprint, fingerprint_of, header_block
 from bouncefiler.recognition.verdict import Verdict
 
-MAX_SCANNED = 50_000
+MAX_SCANNED = 20_000
 """How many messages are scanned for one plan, if few of them are suspects: so much is scanned again after a cut."""
 
 T = TypeVar("T")
