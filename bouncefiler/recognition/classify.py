@@ -223,7 +223,7 @@ def _incomplete(case: Case, kind: Kind) -> bool:
     if kind.is_bounce and message.content_type.startswith("multipart/"):
         return True  # a file that no server attaches may still come, or the returned message
     if kind is Kind.OTHER and not case.evidence and message.content_type != "multipart/report":
-        return any(rule.may_fit(case.facts) for rule in case.rulebook.outer_layouts.rules)
+        return case.rulebook.outer_layouts.may_fit(case.facts)
     return message.content_type.startswith("multipart/") or not (case.below or message.text_ended)
 
 

@@ -97,6 +97,10 @@ class Table:
             if found := rule.find(facts):
                 yield rule, found
 
+    def may_fit(self, facts: Facts) -> bool:
+        """Whether a rule looks at header fields, and all that it asks of them holds, whatever the body says."""
+        return any(self.rules[number].may_fit(facts) for number in self._index.candidates(facts))
+
 
 _NO_RULES = Table(())
 _NO_LITERALS = Literals(())
