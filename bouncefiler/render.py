@@ -563,19 +563,22 @@ def run(run: int, messages: Sequence[FiledMessage], words: Words, *, zone: tzinf
     """List what a run moved."""
     if not messages:
         return (Paragraph(f"Run {run} moved nothing; `bouncefiler history` lists those that did."),)
-    columns = (
+    rows = tuple(
+        (*_told(message, words, zone), f"{clean_text(message.to_folder, 40)}{', put back' if message.undone else ''}")
+        for message in messages
+    )
+    return (Table(f"Run {run}", _numbered("went to"), rows),)
+
+
+def _numbered(where: str) -> tuple[Column, ...]:
+    return (
         Column("number", right=True),
         Column("received", 16, 16),
         Column("for", 40, 12),
         Column("why", 40, 10),
         Column("subject", 80, 10),
-        Column("went to", 40, 7),
+        Column(where, 40, 12),
     )
-    rows = tuple(
-        (*_told(message, words, zone), f"{clean_text(message.to_folder, 40)}{', put back' if message.undone else ''}")
-        for message in messages
-    )
-    return (Table(f"Run {run}", columns, rows),)
 
 
 def _told(message: FiledMessage, words: Words, zone: tzinfo | None) -> tuple[str, ...]:
@@ -596,14 +599,6 @@ def undo(undo: Undo, words: Words, *, zone: tzinfo | None = None) -> Document:
 
 def _undo(undo: Undo, words: Words, zone: tzinfo | None) -> Iterator[Block]:
     if undo.batches:
-        columns = (
-            Column("number", right=True),
-            Column("received", 16, 16),
-            Column("for", 40, 12),
-            Column("why", 40, 10),
-            Column("subject", 80, 10),
-            Column("goes back to", 40, 12),
-        )
         rows = tuple(
             (
                 str(move.undoes),
@@ -615,7 +610,7 @@ def _undo(undo: Undo, words: Words, zone: tzinfo | None) -> Iterator[Block]:
             )
             for move, to in undo.moves
         )
-        yield Table(f"To be put back: {_count(len(rows), 'message', 'messages')}", columns, rows)
+        yield Table(f"To be put back: {_count(len(rows), 'message', 'messages')}", _numbered("goes back to"), rows)
     if undo.stays:
         yield Table(
             "Not to be put back",

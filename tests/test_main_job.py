@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -191,6 +192,27 @@ def test_undo_asks_first_and_a_pipe_has_to_say_yes(user: User) -> None:
     assert "--yes" in done.stderr
     assert user.snapshot() == before
     assert len(user.records("history")) == 1
+
+
+@pytest.mark.parametrize(("answer", "back"), [(b"y\n", 2), (b"n\n", 0)])
+def test_undo_asks_whoever_sits_at_a_terminal(user: User, answer: bytes, back: int) -> None:
+    user.fill(mailbox(8, 4))
+    user.run("clean")
+    command = [sys.executable, "-m", "bouncefiler", "--config", str(user.home / "config.toml"), "undo"]
+    environ = {**os.environ, "TEST_PASSWORD": dovecot.PASSWORD, "LANG": "C.UTF-8", "TERM": "dumb"}
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(command, env=environ, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        shown = b""
+        while b"Put them back?" not in shown:
+            shown += os.read(ours, 65_536)
+        assert len(user.snapshot()["INBOX"]) == 6, "it did not wait for the answer"
+        os.write(ours, answer)
+        assert process.wait(60) == 0
+    os.close(ours)
+
+    assert b"To be put back: 2 messages" in shown
+    assert len(user.snapshot()["INBOX"]) == 6 + back
 
 
 def test_undo_puts_back_one_message_or_what_was_filed_since_a_time(user: User) -> None:

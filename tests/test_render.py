@@ -27,11 +27,14 @@ from bouncefiler.filing.plan import (
     Leave,
     MessageRef,
     Method,
+    Move,
+    MoveBatch,
     Outcome,
     Plan,
     Settlement,
     make_plan,
 )
+from bouncefiler.filing.undo import FiledMessage, PastRun, Stays, Undo
 from bouncefiler.recognition.identity import Fingerprint
 from bouncefiler.recognition.status import EnhancedStatus
 from bouncefiler.recognition.verdict import Cause, Evidence, Kind, Original, Recipient, Verdict
@@ -56,10 +59,14 @@ from bouncefiler.render import (
     preview_json,
     progress,
     report_json,
+    run,
+    runs,
     to_json,
+    undo,
 )
 from bouncefiler.sweep import Report
 
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PIPE = Look()
 TERMINAL = Look(width=80)
 COLOURS = Look(width=80, colour=True)
@@ -473,7 +480,20 @@ def hostile_documents() -> list[Document]:
         explain(HOSTILE, bad, WORDS, subject=HOSTILE, disposition=File(HOSTILE, HOSTILE)),
         alert(Alert("k", Level.WARNING, HOSTILE, HOSTILE.replace("\n", "\r"))),
         posture(hostile_posture(), "en"),
+        *hostile_past(),
     ]
+
+
+def hostile_past() -> list[Document]:
+    ref = MessageRef(HOSTILE, 1, 2)
+    prints = Fingerprint("f")
+    message = FiledMessage(
+        7, 1, ref, None, HOSTILE, 1, 1, prints, 9, NOON, Kind.FAILED, Cause.MAILBOX_FULL, HOSTILE, (HOSTILE,)
+    )
+    verdict = Verdict(Kind.FAILED, Cause.MAILBOX_FULL, (Recipient(HOSTILE),))
+    back = Move(Judged(Arrival(ref, prints, NOON, 9), verdict, HOSTILE), "undo", by_rule=False, undoes=7)
+    plan = Undo((MoveBatch(HOSTILE, 1, HOSTILE, (back,)),), (Stays(message, f"no longer in {HOSTILE}"),))
+    return [undo(plan, WORDS), run(1, (message,), WORDS), runs(HOSTILE, (PastRun(1, HOSTILE, NOON, 3, 1),))]
 
 
 def hostile_posture() -> Posture:
@@ -483,7 +503,9 @@ def hostile_posture() -> Posture:
 
 @pytest.mark.parametrize("look", [PIPE, TERMINAL, COLOURS], ids=["pipe", "terminal", "colours"])
 @pytest.mark.parametrize(
-    "document", hostile_documents(), ids=["preview", "brief", "clean", "leave", "file", "alert", "posture"]
+    "document",
+    hostile_documents(),
+    ids=["preview", "brief", "clean", "leave", "file", "alert", "posture", "undo", "run", "runs"],
 )
 def test_hostile_text_does_not_come_through(document: Document, look: Look) -> None:
     """No escape sequence, line break, direction override or rich markup of somebody else's reaches a terminal."""

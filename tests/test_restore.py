@@ -214,6 +214,19 @@ def test_a_run_that_is_told_to_stop_puts_nothing_more_back(tmp_path: Path) -> No
     assert contents(account) == filed()
 
 
+def test_a_twin_that_is_filed_later_does_not_take_the_one_along_that_was_put_back(tmp_path: Path) -> None:
+    account = MemoryAccount.of([message(3), message(3)])
+    inbox, plain = account.folders["INBOX"], account.folders["INBOX"].messages[2]
+    account.flag("INBOX", 2, r"\Deleted")
+    with opened(tmp_path / "s") as store:
+        assert run(account, store).moved == 1
+        inbox.add(account.folders["Bounces"].messages.pop(1))
+        inbox.messages[2] = plain
+
+        assert [run(account, store, EVERYTHING).moved for _ in range(3)] == [1, 0, 0]
+        assert list(inbox.messages) == [3]
+
+
 def test_one_message_is_chosen_by_its_message_id(tmp_path: Path) -> None:
     account = MemoryAccount.of([message(1), message(2)])
     (first, second) = account.folders["INBOX"].messages.values()
