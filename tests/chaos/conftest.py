@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from tests.chaos.processes import Program
 from tests.chaos.proxy import Proxy, standing_before
 from tests.chaos.rounds import Patient
 from tests.dovecot import Dovecot, Variant
 
 Ward = Callable[[Variant], Callable[[], Patient]]
+Rehearsed = Callable[[Variant], list[str]]
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +33,36 @@ def watched(
             return running, started[variant]
 
         yield get
+
+
+@pytest.fixture(scope="session")
+def rehearsed(
+    watched: Callable[[Variant], tuple[Dovecot, Proxy]], tmp_path_factory: pytest.TempPathFactory
+) -> Rehearsed:
+    """Give the commands of an undisturbed run on this variant: what faults are aimed at."""
+
+    @cache
+    def conversation(variant: Variant) -> list[str]:
+        return Patient(*watched(variant), tmp_path_factory.mktemp("rehearsal") / "home.sqlite3").rehearse()
+
+    return conversation
+
+
+@pytest.fixture(scope="session")
+def performed(
+    watched: Callable[[Variant], tuple[Dovecot, Proxy]], tmp_path_factory: pytest.TempPathFactory
+) -> Rehearsed:
+    """Give the commands of the program itself, which takes larger steps."""
+
+    @cache
+    def conversation(variant: Variant) -> list[str]:
+        patient = Patient(*watched(variant), tmp_path_factory.mktemp("rehearsal") / "home.sqlite3")
+        patient.leave()
+        patient.proxy.arm(None)
+        assert Program(patient).run("clean")[0] == 0
+        return patient.proxy.commands()
+
+    return conversation
 
 
 @pytest.fixture

@@ -65,9 +65,10 @@ class Act:
     name: str
     do: Callable[[Patient], None]
     doubles: int = 0
-    """How many messages, those of one batch, may be there twice afterwards where mail is moved by COPY.
+    """How many messages may be there twice afterwards, where mail is moved by COPY.
 
-    Between COPY and the removal nothing but UIDs and our journal tells the copy and the original from twins.
+    That is one which both of us have copied; or a whole batch, as between COPY and the removal nothing but UIDs and our
+    journal tells the copies and the originals from twins.
     """
     hides_twins: bool = False
     """Whether nothing tells twins apart after it: a bounce that has one may stay where it was."""

@@ -14,7 +14,7 @@ import pytest
 
 from tests.chaos import acts, careless, world
 from tests.chaos.catalogue import TELLING, changing, telling
-from tests.chaos.conftest import Ward
+from tests.chaos.conftest import Rehearsed, Ward
 from tests.chaos.proxy import Fault, Harm, Moment
 from tests.chaos.rounds import Act, Patient
 from tests.dovecot import PASSWORD, Variant
@@ -26,11 +26,11 @@ VARIANTS = {"MOVE": MOVE, "COPY": COPY}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_no_fault_around_a_change_harms_a_message(ward: Ward, variant: str) -> None:
+def test_no_fault_around_a_change_harms_a_message(ward: Ward, rehearsed: Rehearsed, variant: str) -> None:
     """Cut, reset, refused, said twice: before, in the middle of and after each command that changes the account."""
     admit = ward(VARIANTS[variant])
     found = []
-    for fault in telling(admit().rehearse()):
+    for fault in telling(rehearsed(VARIANTS[variant])):
         found += [f"{fault}: {violation}" for violation in admit().endure(fault).violations]
 
     assert found == []
@@ -45,10 +45,9 @@ def test_a_slow_server_is_no_fault(ward: Ward, harm: Harm) -> None:
 
 
 @pytest.mark.parametrize("moment", [Moment.BEFORE, Moment.DONE])
-def test_a_server_that_falls_silent_is_left(ward: Ward, moment: Moment) -> None:
+def test_a_server_that_falls_silent_is_left(ward: Ward, rehearsed: Rehearsed, moment: Moment) -> None:
     """Within the configured time; what it did or did not do is found out later."""
-    patient = ward(MOVE)()
-    at = changing(patient.rehearse())[-1]
+    at = changing(rehearsed(MOVE))[-1]
 
     ending = ward(MOVE)().endure(Fault(Harm.STALL, moment, at))
 
@@ -57,10 +56,12 @@ def test_a_server_that_falls_silent_is_left(ward: Ward, moment: Moment) -> None:
 
 @pytest.mark.parametrize("act", [*acts.MAILBOX, *acts.STATE], ids=lambda act: act.name)
 @pytest.mark.parametrize("variant", ["MOVE", "COPY"])
-def test_nobody_who_interferes_makes_us_harm_a_message(ward: Ward, variant: str, act: Act) -> None:
+def test_nobody_who_interferes_makes_us_harm_a_message(
+    ward: Ward, rehearsed: Rehearsed, variant: str, act: Act
+) -> None:
     """Another client at the same mail, a new numbering, our memory gone: while a move is asked for, or just done."""
     admit = ward(VARIANTS[variant])
-    first = changing(admit().rehearse())[1]  # after CREATE
+    first = changing(rehearsed(VARIANTS[variant]))[1]  # after CREATE
     found = []
     for harm, moment in ((Harm.NONE, Moment.BEFORE), (Harm.CUT, Moment.DONE)):
         ending = admit().endure(Fault(harm, moment, first), act)
@@ -70,9 +71,9 @@ def test_nobody_who_interferes_makes_us_harm_a_message(ward: Ward, variant: str,
 
 
 @pytest.mark.parametrize("jump", [timedelta(days=-1), timedelta(days=1), timedelta(days=500), timedelta(days=-9_000)])
-def test_a_clock_that_jumps_is_no_fault(ward: Ward, jump: timedelta) -> None:
+def test_a_clock_that_jumps_is_no_fault(ward: Ward, rehearsed: Rehearsed, jump: timedelta) -> None:
     """Between the run that was cut off and the one that recovers; old records are tidied away by that clock, too."""
-    at = changing(ward(COPY)().rehearse())[-1]
+    at = changing(rehearsed(COPY))[-1]
     patient = ward(COPY)()
     patient.proxy.arm(Fault(Harm.CUT, Moment.BEFORE, at))
     patient.run()
@@ -82,10 +83,12 @@ def test_a_clock_that_jumps_is_no_fault(ward: Ward, jump: timedelta) -> None:
     assert patient.recover("jumped").violations == ()
 
 
-def test_the_password_is_in_no_log_and_no_traceback(ward: Ward, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_password_is_in_no_log_and_no_traceback(
+    ward: Ward, rehearsed: Rehearsed, caplog: pytest.LogCaptureFixture
+) -> None:
     """At any level, whatever goes wrong: while logging in, or later. Nor is it in the state."""
     caplog.set_level(logging.DEBUG)
-    commands = ward(MOVE)().rehearse()
+    commands = rehearsed(MOVE)
     told, errors = b"", 0
     for at in (0, changing(commands)[-1]):
         for harm, moment in TELLING:
@@ -136,9 +139,9 @@ class TestTheProofItself:
         assert "at once: lost" in caught
 
     @pytest.mark.parametrize("careful", [True, False])
-    def test_a_forgotten_journal_is_seen(self, ward: Ward, *, careful: bool) -> None:
+    def test_a_forgotten_journal_is_seen(self, ward: Ward, rehearsed: Rehearsed, *, careful: bool) -> None:
         """The connection ends between COPY and the removal: without the journal all is copied again."""
-        at = next(n for n, command in enumerate(ward(COPY)().rehearse()) if command.startswith("UID COPY"))
+        at = next(n for n, command in enumerate(rehearsed(COPY)) if command.startswith("UID COPY"))
         patient = ward(COPY)()
 
         caught = self.caught(

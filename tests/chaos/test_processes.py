@@ -13,7 +13,7 @@ import pytest
 from bouncefiler.errors import StoreBroken, StoreBusy
 from tests.chaos import world
 from tests.chaos.catalogue import changing
-from tests.chaos.conftest import Ward
+from tests.chaos.conftest import Rehearsed, Ward
 from tests.chaos.processes import Program
 from tests.chaos.proxy import Moment
 from tests.dovecot import Variant
@@ -25,19 +25,14 @@ FULL_DISKS = (0, 4_096, 90_000, 130_000)
 """Largest file that may be written: from nothing at all to an empty state with no room for one intent."""
 
 
-def rehearsed(ward: Ward, variant: str) -> list[str]:
-    patient = ward(VARIANTS[variant])()
-    patient.proxy.arm(None)
-    assert Program(patient).run("clean")[0] == 0
-    return patient.proxy.commands()
-
-
 @pytest.mark.parametrize("moment", [Moment.BEFORE, Moment.DONE, Moment.AFTER])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_killed_at_any_change_it_harms_no_message(ward: Ward, variant: str, moment: Moment) -> None:
+def test_killed_at_any_change_it_harms_no_message(
+    ward: Ward, performed: Rehearsed, variant: str, moment: Moment
+) -> None:
     """`kill -9` just before a command reaches the server, when it is done, and when the answer has come."""
     found = []
-    for at in changing(rehearsed(ward, variant)):
+    for at in changing(performed(VARIANTS[variant])):
         patient = ward(VARIANTS[variant])()
         program = Program(patient)
         status, _ = program.interrupted(at, moment, program.kill, cut=True)
@@ -62,9 +57,9 @@ def test_killed_at_any_instant_it_harms_no_message(ward: Ward, seed: int) -> Non
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_asked_to_stop_it_finishes_the_batch(ward: Ward, variant: str) -> None:
+def test_asked_to_stop_it_finishes_the_batch(ward: Ward, performed: Rehearsed, variant: str) -> None:
     """SIGTERM while the server works: the messages in hand are seen through, and the exit is an orderly one."""
-    at = changing(rehearsed(ward, variant))[1]
+    at = changing(performed(VARIANTS[variant]))[1]
     patient = ward(VARIANTS[variant])()
     program = Program(patient)
 
@@ -75,9 +70,9 @@ def test_asked_to_stop_it_finishes_the_batch(ward: Ward, variant: str) -> None:
     assert patient.recover("stopped").violations == ()
 
 
-def test_paused_while_somebody_else_works_it_harms_no_message(ward: Ward) -> None:
+def test_paused_while_somebody_else_works_it_harms_no_message(ward: Ward, performed: Rehearsed) -> None:
     """SIGSTOP, as when a laptop is closed; meanwhile mail that it was about to move is removed or marked."""
-    at = changing(rehearsed(ward, "MOVE"))[1]
+    at = changing(performed(VARIANTS["MOVE"]))[1]
     patient = ward(VARIANTS["MOVE"])()
     program = Program(patient)
 
@@ -95,9 +90,9 @@ def test_paused_while_somebody_else_works_it_harms_no_message(ward: Ward) -> Non
     assert patient.recover("paused").violations == ()
 
 
-def test_a_second_one_says_who_is_at_work_and_sends_nothing(ward: Ward) -> None:
+def test_a_second_one_says_who_is_at_work_and_sends_nothing(ward: Ward, performed: Rehearsed) -> None:
     """It does not even connect."""
-    at = changing(rehearsed(ward, "MOVE"))[1]
+    at = changing(performed(VARIANTS["MOVE"]))[1]
     patient = ward(VARIANTS["MOVE"])()
     first, second = Program(patient), Program(patient)
     said: list[tuple[int, str]] = []
@@ -132,9 +127,9 @@ def test_without_room_for_the_journal_nothing_is_moved(ward: Ward, octets: int) 
     assert patient.recover("full").violations == ()
 
 
-def test_a_damaged_state_stops_everything_until_it_is_taken_away(ward: Ward) -> None:
+def test_a_damaged_state_stops_everything_until_it_is_taken_away(ward: Ward, performed: Rehearsed) -> None:
     """Damaged while a move is under way: the next run moves nothing, says what to do, and doing that costs no mail."""
-    at = changing(rehearsed(ward, "MOVE"))[1]
+    at = changing(performed(VARIANTS["MOVE"]))[1]
     patient = ward(VARIANTS["MOVE"])()
     program = Program(patient)
 
@@ -156,9 +151,9 @@ def test_a_damaged_state_stops_everything_until_it_is_taken_away(ward: Ward) -> 
     assert patient.recover("damaged").violations == ()
 
 
-def test_the_password_is_nowhere_to_be_seen(ward: Ward) -> None:
+def test_the_password_is_nowhere_to_be_seen(ward: Ward, performed: Rehearsed) -> None:
     """Not in the arguments of the process, in what it says, nor in what it keeps, whatever goes wrong."""
-    at = changing(rehearsed(ward, "COPY"))[1]
+    at = changing(performed(VARIANTS["COPY"]))[1]
     secrets = [VARIANTS["COPY"].password.encode()]
     found: Counter[str] = Counter()
     for moment in (Moment.BEFORE, Moment.DONE):
