@@ -13,7 +13,7 @@ from tests import servers
 from tests.dovecot import Dovecot, Snapshot, Variant
 from tests.test_main_job import User, identities, mailbox
 
-SIZE, EVERY = 120, 4
+SIZE, EVERY = 60, 4
 DOVECOTS: dict[str, tuple[Variant, Security]] = {
     "TLS": (Variant(), Security.TLS),
     "STARTTLS": (Variant(), Security.STARTTLS),

@@ -23,7 +23,6 @@ TELLING: tuple[tuple[Harm, Moment], ...] = (
     (Harm.BYE, Moment.AFTER),
     (Harm.NO, Moment.BEFORE),
     (Harm.NO, Moment.DONE),
-    (Harm.TWICE, Moment.AFTER),
 )
 """Those that leave the most to be found out, for the short proof."""
 
