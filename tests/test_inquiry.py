@@ -16,7 +16,7 @@ from bouncefiler.recognition.identity import Fingerprint
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-OWNER = Owner(frozenset({"ana@example.org"}), coverage=Coverage(None, NOON, complete=True))
+OWNER = Owner(frozenset({"ana@example.org"}), coverage=Coverage(NOON - timedelta(days=400), NOON, complete=True))
 
 
 @dataclass
@@ -188,6 +188,10 @@ class TestAskingAgain:
         self, clues: Clues | None, sent: set[str], waited: timedelta, *, settled: bool
     ) -> None:
         shelf = Shelf([pending(1, clues)], frozenset(sent))
-        ask(shelf, now=NOON + waited, owner=replace(OWNER, coverage=Coverage(None, NOON + waited, complete=True)))
+        ask(
+            shelf,
+            now=NOON + waited,
+            owner=replace(OWNER, coverage=Coverage(NOON - timedelta(days=400), NOON + waited, complete=True)),
+        )
 
         assert shelf.found["1"][1] is settled

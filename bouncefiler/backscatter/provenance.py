@@ -144,12 +144,13 @@ class Coverage:
     since: datetime | None = None
     until: datetime | None = None
     complete: bool = False
-    """Whether it is known down to its very beginning."""
+    """Whether it is known down to its very beginning, as far as whom it was written to: ids are not kept for ever."""
 
     def holds(self, moment: datetime) -> bool:
         """Whether mail that a bounce of this moment returns would be known."""
-        begun = self.complete or (self.since is not None and self.since <= moment - IN_TRANSIT)
-        return begun and self.until is not None and moment <= self.until + CLOCKS_APART
+        if self.since is None or self.until is None:
+            return False
+        return self.since <= moment - IN_TRANSIT and moment <= self.until + CLOCKS_APART
 
 
 @dataclass(frozen=True, slots=True)
