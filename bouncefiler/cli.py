@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bouncefiler.backscatter.volume import Wave
     from bouncefiler.filing.plan import Plan
     from bouncefiler.filing.undo import FiledMessage, PastRun, Undo
+    from bouncefiler.report.chronicle import Chronicle
     from bouncefiler.sent import SentReport
     from bouncefiler.settings import Account, Settings
     from bouncefiler.sweep import Brake, Report, Scope
@@ -312,6 +313,42 @@ def status(config: Path | None, names: tuple[str, ...], *, as_json: bool) -> Non
             click.echo(render.lay_out(told.status(chronicle, encoding=look.encoding), look), nl=False)
 
     _for_each(settings, names, one)
+
+
+@main.command(short_help="Tell on a page what has happened.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    default=Path("bouncefiler-report.html"),
+    show_default=True,
+    metavar="FILE",
+    help="Where to write the page; - prints it.",
+)
+@click.option("--days", type=click.IntRange(1, 400), default=90, show_default=True, help="How far back to count.")
+@click.option("--force", is_flag=True, help="Even over a file that is no report.")
+@_account_option
+@click.pass_obj
+def report(config: Path | None, names: tuple[str, ...], *, output: Path, days: int, force: bool) -> None:
+    """Tell on a page what has happened: is all well, what came back and why, what was filed, which addresses are dead.
+
+    One HTML file for all accounts, to be looked at in any browser, or printed. It loads nothing from anywhere and holds
+    no script. It has other people's addresses in it, so that only you may read it. Asks no server.
+    """
+    from bouncefiler import app  # noqa: PLC0415
+    from bouncefiler.report import page  # noqa: PLC0415
+
+    settings = app.load_settings(config, os.environ)
+    chronicles: list[Chronicle] = []
+    try:
+        _for_each(
+            settings, names, lambda account: chronicles.append(app.chronicle(account, settings, os.environ, days))
+        )
+    finally:  # one account's trouble does not keep the others from the page
+        if chronicles:
+            _hand_over(page.page(chronicles), output, mark=page.MARK, force=force)
+    if str(output) != "-":
+        click.echo(f"The report is in {_clean(str(output.absolute()), 1_000)}; open it in a browser.")
 
 
 @main.command(short_help="Write dead addresses into a file.")

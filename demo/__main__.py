@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from itertools import takewhile
+from pathlib import Path
 
 from demo import account
 
@@ -13,7 +15,7 @@ HEADERS = ("From", "To", "Subject", "Auto-Submitted")
 
 
 def main() -> None:
-    """Show preview, clean, the alert, and a second clean that finds nothing. Exits with 1 when a command fails."""
+    """Show preview, clean, the alert, a clean that finds nothing, and the report. Exits with 1 when a command fails."""
     with account.opened(datetime.now(UTC)) as ana:
         _say(
             f"Ana's INBOX has {ana.messages} messages: a quiet year, her friends and newsletters, and a bad day today."
@@ -23,13 +25,15 @@ def main() -> None:
         _say("It waits in her INBOX too, where she reads it on her telephone:")
         _show(ana.newest())
         _run(ana, "clean", "And again? There is nothing left to do.")
-        _say("That was all. Nothing of it stays on this machine.")
+        page = Path(tempfile.mkdtemp(prefix="bouncefiler-demo-report-")) / "report.html"
+        _run(ana, f"report --output {page}", "All of it on a page, to be looked at in a browser.")
+        _say(f"That was all. Nothing of it stays on this machine, but for the page: {page}")
 
 
 def _run(ana: account.Account, command: str, caption: str) -> None:
     _say(caption)
     print(f"$ bouncefiler {command}\n", flush=True)
-    if code := ana.bouncefiler(command).returncode:
+    if code := ana.bouncefiler(*command.split(" ")).returncode:
         sys.exit(f"bouncefiler {command} ended with {code}")
 
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install, on Debian and as root, the servers that the tests start for themselves; anywhere else say which are missing.
+# Install, on Debian and as root, the programs that the tests start for themselves; anywhere else say which are missing.
 # Names of further programs can follow, each in a package of its name.
 # The packages' own services are not started, nothing is configured, and nothing is removed to make room.
 set -u
@@ -12,6 +12,8 @@ wanted='
 /usr/sbin/postfix           postfix
 /usr/bin/systemd-analyze    systemd
 /usr/bin/openssl            openssl
+/usr/bin/chromium           chromium
+/usr/bin/pdftotext          poppler-utils
 /bin/kill                   procps
 '
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -41,9 +43,13 @@ def test_the_demo_shows_preview_clean_and_the_alert() -> None:
 
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    preview, clean, again = (part.partition("\n***")[0] for part in done.stdout.split("$ bouncefiler ")[1:])
+    preview, clean, again, report = (part.partition("\n***")[0] for part in done.stdout.split("$ bouncefiler ")[1:])
     assert f"{bounces} of {len(mailbox)} messages would be filed in Bounces." in preview
     assert f"{bounces} of {len(mailbox)} messages were filed in Bounces." in clean
     assert f"{samples.WAVE} bounces in 24 hours" in clean
     assert f"Subject: Is somebody sending mail in your name? {samples.WAVE} bounces" in done.stdout
     assert "nothing to file" in again
+    (page,) = re.findall(r"The report is in (/\S+/report\.html);", report)
+    assert f'<td class="number"><bdi>{bounces}</bdi></td>' in Path(page).read_text(encoding="utf-8")
+    assert done.stdout.rstrip().endswith(page)
+    shutil.rmtree(Path(page).parent)

@@ -52,6 +52,16 @@ class Speech:
         """Write a day; a moment is taken in the time zone of the reader."""
         return wording.date(day.astimezone(self.zone) if isinstance(day, datetime) else day, self.alerts)
 
+    def short_day(self, day: date) -> str:
+        """Write a day without its year."""
+        return str(self.texts["day-month"]).format(day=day.day, month=self.alerts["months"][day.month - 1])
+
+    def short_date(self, day: date) -> str:
+        """Write a day in little room, for tables."""
+        day = day.astimezone(self.zone) if isinstance(day, datetime) else day
+        month = self.alerts["months"][day.month - 1]
+        return str(self.texts["short-date"]).format(day=day.day, month=month, number=day.month, year=day.year)
+
     def when(self, moment: datetime) -> str:
         """Write a moment: the day, and the time."""
         return f"{self.day(moment)}, {moment.astimezone(self.zone):%H:%M}"

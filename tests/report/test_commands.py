@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import stat
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -140,3 +141,55 @@ def test_export_wants_to_know_what(home: Path) -> None:
 
     assert done.returncode == 2
     assert "--dead" in done.stderr
+
+
+def test_report_writes_one_page_for_all_accounts_that_only_the_owner_may_read(home: Path) -> None:
+    tales.quiet_year(state(home), now())
+    tales.flood(state(home, "work"), now(), size=50)
+
+    done = bouncefiler(home, "report")
+
+    written = home / "bouncefiler-report.html"
+    assert (done.returncode, done.stderr) == (0, "")
+    assert str(written) in done.stdout
+    text = written.read_text(encoding="utf-8")
+    assert text.count("<article") == 2
+    assert "ana@office.example" in text
+    assert stat.S_IMODE(written.stat().st_mode) == 0o600
+
+
+def test_report_replaces_a_report_and_nothing_else(home: Path) -> None:
+    diary = home / "diary.html"
+    diary.write_text("<title>Diary</title>", encoding="utf-8")
+
+    assert bouncefiler(home, "report").returncode == 0
+    assert bouncefiler(home, "report", "-a", "home").returncode == 0
+    refused = bouncefiler(home, "report", "--output", "diary.html")
+
+    assert refused.returncode == 73
+    assert "diary.html is there already" in refused.stderr
+    assert diary.read_text(encoding="utf-8") == "<title>Diary</title>"
+    assert bouncefiler(home, "report", "--output", "diary.html", "--force").returncode == 0
+
+
+def test_report_is_printed_on_demand_as_far_back_as_wanted(home: Path) -> None:
+    tales.quiet_year(state(home), now())
+
+    done = bouncefiler(home, "report", "-a", "home", "--days", "400", "--output", "-", LANG="pt_BR.UTF-8")
+
+    assert done.stdout.startswith("<!DOCTYPE html>")
+    assert done.stdout.rstrip().endswith("</html>")
+    assert "Em 400 dias, 24 devoluções ao todo" in done.stdout
+    assert "Cada barra é uma semana." in done.stdout
+    assert not list(home.glob("*.html"))
+
+
+def test_report_tells_of_the_other_accounts_when_one_cannot_be_read(home: Path) -> None:
+    state(home).write_bytes(b"no database" * 100)
+    tales.quiet_year(state(home, "work"), now())
+
+    done = bouncefiler(home, "report")
+
+    assert done.returncode == 74
+    assert "home.sqlite3" in done.stderr
+    assert "ana@office.example" in (home / "bouncefiler-report.html").read_text(encoding="utf-8")
