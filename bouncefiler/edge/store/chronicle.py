@@ -72,10 +72,10 @@ class ChronicleReader(Base):
     def last_look(self) -> Look:
         """Return when the folders were last looked through; and, if that has not worked since, why not."""
         at = only(self._read(first_column, "SELECT value FROM meta WHERE key = 'looked_at'"))
-        if at is None:  # written by an earlier version, or by an undo: then the last sweep says it
+        trouble = only(self._read(lambda row: _to_trouble(row[0]), "SELECT value FROM meta WHERE key = 'trouble'"))
+        if at is None and trouble is None:  # as an earlier version left it: then the last sweep says it
             sql = "SELECT max(ended) FROM run WHERE command <> 'undo'"
             at = only(self._read(first_column, sql))
-        trouble = only(self._read(lambda row: _to_trouble(row[0]), "SELECT value FROM meta WHERE key = 'trouble'"))
         why, since = trouble or ("", None)
         return Look(None if at is None else moment_of(at), why, since)
 
