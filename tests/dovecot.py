@@ -429,7 +429,7 @@ def start(variant: Variant) -> Dovecot:
     )
     dovecot = Dovecot(base, variant, port, tls_port, lmtp_port, process, (owner.pw_uid, owner.pw_gid))
     try:
-        _await_greeting(dovecot)
+        await_greeting(dovecot)
     except BaseException:
         dovecot.stop()
         raise
@@ -469,14 +469,15 @@ def free_ports(number: int) -> list[int]:
     return ports
 
 
-def _await_greeting(dovecot: Dovecot) -> None:
+def await_greeting(dovecot: Dovecot) -> None:
+    """Wait until the server greets. Raises RuntimeError, with what it has logged, when it does not."""
     deadline = time.monotonic() + _STARTUP_SECONDS
     while time.monotonic() < deadline and dovecot.process.poll() is None:
         with suppress(OSError), socket.create_connection((HOST, dovecot.port), 1.0) as sock:
             if sock.recv(64).startswith(b"* OK"):
                 return
         time.sleep(0.01)
-    raise RuntimeError(f"Dovecot did not start:\n{dovecot.log()}")
+    raise RuntimeError(f"the server did not start:\n{dovecot.log()}")
 
 
 def _held(client: imaplib.IMAP4, folder: str) -> Iterator[Held]:

@@ -12,9 +12,7 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.dovecot import HOST, LEASH, PASSWORD, Dovecot, Mail, Mailbox, Variant, free_ports
+from tests.dovecot import HOST, LEASH, PASSWORD, Dovecot, Mail, Mailbox, Variant, await_greeting, free_ports
 
 ROOTS = Path(__file__).parent.parent / ".servers"
 USERS = 3_000
@@ -30,7 +28,6 @@ USERS = 3_000
 MAX_GAP = 700
 """How many messages are put in and removed again, so that one gets the UID that it is to have."""
 
-_STARTUP_SECONDS = 30.0
 _NOBODY = 65_534
 _NAMESPACE = ("unshare", "--pid", "--fork", "--kill-child")
 
@@ -266,17 +263,7 @@ def _in_its_root(
             )
         server = Rooted(root, variant, port, 0, 0, process, (_NOBODY, _NOBODY), make_user=make_user)
         try:
-            _await_greeting(server)
+            await_greeting(server)
             yield server
         finally:
             server.stop()
-
-
-def _await_greeting(server: Rooted) -> None:
-    deadline = time.monotonic() + _STARTUP_SECONDS
-    while time.monotonic() < deadline and server.process.poll() is None:
-        with suppress(OSError), socket.create_connection((HOST, server.port), 1.0) as sock:
-            if sock.recv(64).startswith(b"* OK"):
-                return
-        time.sleep(0.05)
-    raise RuntimeError(f"it did not start:\n{server.log()}")

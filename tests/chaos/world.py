@@ -142,7 +142,7 @@ def contents(mailbox: Mailbox, session: imaplib.IMAP4) -> Contents:
 
 @dataclass(slots=True)
 class Truth:
-    """What must be in an account, and where it belongs when all is done.
+    """What must be in an account (`items`, each in the folder where it belongs when all is done).
 
     Of a message that somebody else was at, in the middle of our run, it is known only that there must be one at
     `least`, which `flags` it may have, and that it may be in any folder: which of two copies on their way did they get?
