@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from bouncefiler import inquiry
 from bouncefiler.backscatter import advice, diagnosis, incident, posture, volume
@@ -157,13 +157,8 @@ class Lookout:
 
     def _known_since(self, now: datetime) -> datetime:
         """Return since when bounces have been counted: whosever mail it was."""
-        known = [now - volume.HISTORY if self.store.any_before(now - volume.HISTORY) else now]
-        times = self.store.history(now - volume.HISTORY, tuple(Provenance))
-        if times:
-            known.append(datetime.fromtimestamp(times[0], UTC))
-        if watched := self.store.watched_since():
-            known.append(watched)
-        return min(known)
+        known = (now, self.store.oldest(), self.store.watched_since())
+        return max(now - volume.HISTORY, min(moment for moment in known if moment))
 
     def _tally(
         self, since: datetime, until: datetime, provenances: Collection[Provenance] = tuple(Provenance)

@@ -13,6 +13,7 @@ from bouncefiler.backscatter.provenance import Attribution, Provenance, Reason
 from bouncefiler.edge.store import KEPT, Store, open_store
 from bouncefiler.edge.store.clues import MAX_HEADERS
 from bouncefiler.filing.plan import Judged, Left, Method, Plan
+from bouncefiler.inquiry import Pending
 from bouncefiler.recognition.verdict import Cause, Kind, Original, Recipient
 from bouncefiler.sweep import Moved, Report
 from tests.edge.test_store import DAY, HOUR, NOON, TARGET, all_moved, batch_of, fingerprint, judged
@@ -51,12 +52,16 @@ def leave(store: Store, *items: Judged) -> None:
     store.finish(Plan(left=tuple(Left(item, "as configured") for item in items)))
 
 
+def newest_first(store: Store) -> list[Pending]:
+    return sorted(store.pending(NOON), key=lambda pending: pending.received_at, reverse=True)
+
+
 class TestClues:
     def test_what_is_filed_and_what_is_left_waits_to_be_asked_about(self, store: Store) -> None:
         file_away(store, returning(3, signed=b"DKIM-Signature: v=1\nFrom: x"))
         leave(store, returning(4, received_at=2 * HOUR))
 
-        first, second = store.pending(NOON)
+        first, second = newest_first(store)
         assert (first.fingerprint, second.fingerprint) == (fingerprint(3), fingerprint(4))
         assert (first.received_at, first.noted) == (NOON - HOUR, NOON)
         assert first.clues.ids == ("<3@example.org>",)
@@ -108,6 +113,16 @@ class TestClues:
 
         assert sum(bool(pending.signed) for pending in store.pending(NOON, limit=10_000)) == MAX_HEADERS
 
+    def test_the_next_ones_are_found_without_looking_at_all(self, store: Store) -> None:
+        """Otherwise a flood would be gone through once for every five hundred of it."""
+        asked: list[str] = []
+        store._db.set_trace_callback(asked.append)
+        store.pending(NOON)
+        store._db.set_trace_callback(None)
+        (plan, *_) = store._db.execute(f"EXPLAIN QUERY PLAN {asked[-1]}").fetchall()
+
+        assert "USING INDEX clue_due" in plan[-1]
+
     def test_old_ones_are_dropped(self, store: Store) -> None:
         leave(store, returning(3))
         store.tidy(NOON + timedelta(days=6))
@@ -120,7 +135,7 @@ class TestClues:
 class TestHistory:
     def test_what_the_owner_sent_is_counted_apart(self, store: Store) -> None:
         leave(store, returning(3), returning(4, received_at=2 * HOUR), returning(5, received_at=3 * HOUR))
-        newest, middle, oldest = store.pending(NOON)
+        newest, middle, oldest = newest_first(store)
         store.attribute([(newest, GENUINE, True), (middle, FORGED, True), (oldest, OPEN, False)], NOON)
         hours = [int((NOON - n * HOUR).timestamp()) for n in (3, 2, 1)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,8 +18,8 @@ from bouncefiler.backscatter.provenance import (
     counts,
     failures_of,
 )
-from bouncefiler.edge.store.base import Base, Writable
-from bouncefiler.edge.store.rows import Row, epoch, moment_of, storable, to_fingerprint
+from bouncefiler.edge.store.base import Base, Writable, only
+from bouncefiler.edge.store.rows import Row, epoch, moment_of, moment_or_none, storable, to_fingerprint
 from bouncefiler.edge.store.schema import CAUSES, KINDS, PROVENANCES
 from bouncefiler.filing.plan import Judged
 from bouncefiler.inquiry import Pending
@@ -36,18 +36,18 @@ class ClueReader(Base):
     """What is known of who sent the returned messages."""
 
     def pending(self, now: datetime, limit: int = 500) -> tuple[Pending, ...]:
-        """Return messages whose provenance is open and is to be asked for now, newest first."""
+        """Return messages whose provenance is open and is to be asked for now, those that wait longest first."""
         return self._read(
             _pending,
             "SELECT clue.fingerprint, received_at, noted, clues, header FROM clue"
             " JOIN sighting ON sighting.fingerprint = clue.fingerprint"
-            " WHERE asked IS NULL OR asked + max(?, asked - noted) <= ? ORDER BY received_at DESC LIMIT ?",
-            (ASK_AGAIN.total_seconds(), epoch(now), limit),
+            " WHERE due <= ? ORDER BY due LIMIT ?",
+            (epoch(now), limit),
         )
 
-    def any_before(self, moment: datetime) -> bool:
-        """Whether a bounce came before this moment."""
-        return bool(self._read(len, "SELECT 1 FROM sighting WHERE received_at < ? LIMIT 1", (epoch(moment),)))
+    def oldest(self) -> datetime | None:
+        """Return when the oldest bounce that is counted singly came."""
+        return only(self._read(lambda row: moment_or_none(row[0]), "SELECT min(received_at) FROM sighting"))
 
     def tallied(self, since: datetime, until: datetime) -> tuple[tuple[Provenance, Reason, int], ...]:
         """Return (provenance, reasons, number) of the failed deliveries after `since`, up to and including `until`."""
@@ -94,7 +94,8 @@ class ClueWriter(ClueReader, Writable):
                     (PROVENANCES.index(attribution.provenance), int(attribution.reasons), key),
                 )
                 if not settled:
-                    db.execute("UPDATE clue SET asked = ? WHERE fingerprint = ?", (epoch(now), key))
+                    due = now + max(ASK_AGAIN, now - pending.noted)
+                    db.execute("UPDATE clue SET due = ? WHERE fingerprint = ?", (epoch(due), key))
                     continue
                 db.execute("DELETE FROM clue WHERE fingerprint = ?", (key,))
                 if attribution.provenance is Provenance.FORGED:  # nobody here has written to these
@@ -103,25 +104,30 @@ class ClueWriter(ClueReader, Writable):
 
 def note_clues(db: sqlite3.Connection, judged: Iterable[Judged]) -> None:
     """Keep what these messages show of the ones that they return, until it is settled who sent those."""
+    (began,) = db.execute("SELECT max(began) FROM run").fetchone()
     room = MAX_HEADERS - db.execute("SELECT count(*) FROM clue WHERE header IS NOT NULL").fetchone()[0]
     for item in judged:
         if not counts(item.verdict.kind):
             continue
         signed = item.verdict.original.signed if item.verdict.original and room > 0 else b""
-        if _note(db, item, signed):
+        if _note(db, item, began, signed):
             room -= bool(signed)
             db.executemany(_NOTE_FAILURE, _failure_rows(item))
 
 
-def _note(db: sqlite3.Connection, item: Judged, signed: bytes) -> bool:
+def _note(db: sqlite3.Connection, item: Judged, began: int | None, signed: bytes) -> bool:
     """Note the clues of one message; return False when they were noted before, or it has been counted."""
+    clues = clues_of(item.verdict)
     row = (
         bytes.fromhex(item.arrival.fingerprint),
-        epoch(item.arrival.received_at),
-        json.dumps(asdict(clues_of(item.verdict)), separators=(",", ":")),
+        epoch(item.arrival.received_at) if began is None else began,
+        json.dumps({name: value for name in _CLUES if (value := getattr(clues, name))}, separators=(",", ":")),
         signed or None,
     )
     return db.execute(_NOTE_CLUE, row).rowcount == 1
+
+
+_CLUES = tuple(field.name for field in fields(Clues))
 
 
 def _failure_rows(item: Judged) -> Iterator[Row]:
@@ -136,8 +142,7 @@ def _failure_rows(item: Judged) -> Iterator[Row]:
 
 
 _NOTE_CLUE = (
-    "INSERT INTO clue (fingerprint, noted, clues, header)"
-    " SELECT ?1, coalesce((SELECT max(began) FROM run), ?2), ?3, ?4"
+    "INSERT INTO clue (fingerprint, noted, due, clues, header) SELECT ?1, ?2, ?2, ?3, ?4"
     " WHERE NOT EXISTS (SELECT 1 FROM sighting WHERE fingerprint = ?1)"
     " AND NOT EXISTS (SELECT 1 FROM folded WHERE fingerprint = ?1) ON CONFLICT (fingerprint) DO NOTHING"
 )

@@ -106,8 +106,9 @@ _SECOND = (
     "ALTER TABLE sighting ADD COLUMN reasons INTEGER NOT NULL DEFAULT 0",
     # What bounces show of the messages that they return, until it is settled who sent those.
     """CREATE TABLE clue (
-        fingerprint BLOB PRIMARY KEY, noted INTEGER NOT NULL, asked INTEGER, clues TEXT NOT NULL,
+        fingerprint BLOB PRIMARY KEY, noted INTEGER NOT NULL, due INTEGER NOT NULL, clues TEXT NOT NULL,
         header BLOB) WITHOUT ROWID""",
+    "CREATE INDEX clue_due ON clue (due)",
     "CREATE INDEX clue_header ON clue (fingerprint) WHERE header IS NOT NULL",
     """CREATE TABLE failure (
         fingerprint BLOB NOT NULL, address TEXT NOT NULL, received_at INTEGER NOT NULL, cause INTEGER NOT NULL,
