@@ -50,7 +50,7 @@ DOORS = {  # each package from outside → the one module, or folder of modules,
     "pydantic": "config",
     "re2": "config",
     "requests": "edge.notify",
-    "rich": "render",
+    "rich": "render.layout",
     "sqlite3": "edge.store",
 }
 

@@ -1,0 +1,77 @@
+"""Alerts, postures and past waves as documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from bouncefiler.backscatter import wording
+from bouncefiler.backscatter.advice import Alert, Level
+from bouncefiler.backscatter.posture import Posture, Severity, Suggestion, sentence
+from bouncefiler.backscatter.volume import Wave
+from bouncefiler.render.harmless import clean_lines, clean_text
+from bouncefiler.render.layout import Block, Column, Document, Paragraph, Table, Tone
+
+
+def alert(alert: Alert) -> Document:
+    """Show an alert: its subject, then its body, paragraph by paragraph."""
+    tone = {Level.INFO: Tone.TITLE, Level.WARNING: Tone.WARNING, Level.CRITICAL: Tone.ALARM}[alert.level]
+    paragraphs = (clean_lines(part) for part in alert.body.strip().split("\n\n"))
+    return (Paragraph(clean_text(alert.subject), tone), *(Paragraph(text) for text in paragraphs if text.strip()))
+
+
+_TONES = {
+    Severity.OK: Tone.GOOD,
+    Severity.NOTE: Tone.PLAIN,
+    Severity.UNKNOWN: Tone.PLAIN,
+    Severity.WEAK: Tone.WARNING,
+    Severity.BAD: Tone.ALARM,
+}
+
+
+def posture(found: Posture, language: str, *, offline: bool = False) -> Document:
+    """Show what a domain publishes against forgery; `offline` says why nothing is known."""
+    return tuple(_posture(found, language, offline=offline))
+
+
+def _posture(found: Posture, language: str, *, offline: bool) -> Iterator[Block]:
+    texts = wording.words(language, "posture")
+    page, domain = texts["page"], clean_text(found.domain)
+    yield Paragraph(page["title"].format(domain=domain), Tone.TITLE)
+    if found.provider:
+        yield Paragraph(page["provider"].strip().format(domain=domain, provider=found.provider), Tone.GOOD)
+        return
+    yield Paragraph((page["off"] if offline else page["about"]).strip())
+    for finding in found.findings:
+        said = clean_text(sentence(finding, language), 400)
+        yield Paragraph(f"[{texts['severity'][finding.severity]}] {said}", _TONES[finding.severity])
+    if found.published:
+        columns = (Column(page["name"], 60, 20), Column(page["record"], 200, 20))
+        rows = tuple((clean_text(name, 60), clean_text(record, 200)) for name, record in found.published)
+        yield Table(page["published"], columns, rows)
+    if found.suggestions:
+        yield Paragraph(page["suggestions"], Tone.TITLE)
+        yield Paragraph(page["ask_first"].strip())
+        yield from (Paragraph(_proposed(texts["suggestion"], suggestion)) for suggestion in found.suggestions)
+
+
+def _proposed(steps: Mapping[str, str], suggestion: Suggestion) -> str:
+    name, record = clean_text(suggestion.name), clean_text(suggestion.record, 1_200)
+    return f"{steps[suggestion.step]}\n  {name}  TXT\n  {record}"
+
+
+def waves(found: Sequence[Wave]) -> Document:
+    """Tell of waves of bounces that are over: nobody need do anything about them."""
+    columns = (
+        Column("first", 10, 10),
+        Column("last", 10, 10),
+        Column("bounces", 9, 7, right=True),
+        Column("most on a day", 40),
+    )
+    rows = (
+        (f"{wave.first:%Y-%m-%d}", f"{wave.last:%Y-%m-%d}", f"{wave.bounces:,}", f"{wave.peak:,} on {wave.peak_day}")
+        for wave in found
+    )
+    return (
+        Table("In the past, there were far more bounces than usual", columns, tuple(rows)),
+        Paragraph("That is over, and so no alarm is raised about it."),
+    )
