@@ -185,6 +185,7 @@ def preview(config: Path | None, /, **options: Any) -> None:
 def clean(config: Path | None, /, *, yes: bool, **options: Any) -> None:
     """File the bounces: do exactly what `preview` shows. Press Ctrl-C to stop after the messages in hand."""
     from bouncefiler import app  # noqa: PLC0415
+    from bouncefiler.desk import at_work  # noqa: PLC0415
     from bouncefiler.sweep import Brake  # noqa: PLC0415
 
     wanted = _Wanted(**options)
@@ -192,7 +193,7 @@ def clean(config: Path | None, /, *, yes: bool, **options: Any) -> None:
 
     def one(account: Account) -> None:
         page = _Page(account, settings, wanted)
-        with app.at_work(account, settings, os.environ, "bouncefiler clean") as desk:
+        with at_work(account, settings, os.environ, "bouncefiler clean") as desk:
             with page.progress(brake=None if yes else Brake()) as watch:
                 report = desk.sweep(wanted.scope(account), watch, "clean", watch)
             page.show_report(report)
@@ -222,14 +223,19 @@ def undo(config: Path | None, /, *, run_id: int | None, yes: bool, as_json: bool
     again. What you have moved or deleted since is named, and left alone.
     """
     from bouncefiler import app  # noqa: PLC0415
+    from bouncefiler.desk import Choice, at_work  # noqa: PLC0415
 
-    choice = app.Choice(run_id, options["since"], options["message"])
+    choice = Choice(run_id, options["since"], options["message"])
     if sum(chosen is not None for chosen in (choice.run, choice.since, choice.message)) > 1:
         raise click.UsageError("--run, --since and --message exclude each other")
     settings = app.load_settings(config, os.environ)
     account = _the_one(settings, options["names"])
     page = _Story(account, settings, as_json=as_json)
-    with _stop_signals(), _in_one_line(account), app.at_work(account, settings, os.environ, "bouncefiler undo") as desk:
+    with (
+        _stop_signals(),
+        _in_one_line(account),
+        at_work(account, settings, os.environ, "bouncefiler undo") as desk,
+    ):
         plan = desk.plan_undo(choice)
         if choice.explicit and not (plan.batches or plan.stays):
             raise click.UsageError("no such message or run was filed, or it is back already; see `bouncefiler history`")
@@ -396,10 +402,10 @@ def run(config: Path | None) -> None:
 
     SIGTERM ends it after the messages in hand, SIGHUP reads the configuration again.
     """
-    from bouncefiler import app  # noqa: PLC0415
+    from bouncefiler import shift  # noqa: PLC0415
 
     _log_to_stderr()
-    sys.exit(app.serve(config, os.environ))
+    sys.exit(shift.serve(config, os.environ))
 
 
 @main.command(short_help="Keep the password of an account in your keyring.")
@@ -547,11 +553,11 @@ def explain(config: Path | None, files: tuple[Path, ...], *, as_json: bool) -> N
 
     Your own rules take part when there is a configuration.
     """
-    from bouncefiler import app  # noqa: PLC0415
+    from bouncefiler import app, parts  # noqa: PLC0415
 
     settings = app.load_settings_if_any(config, os.environ)
-    rules = app.rules_of(settings)
-    words = render.Words(rules, app.language(settings, os.environ))
+    rules = parts.rules_of(settings)
+    words = render.Words(rules, parts.language(settings, os.environ))
     look = render.Look.of(sys.stdout, os.environ)
     unread = 0
     for name, raw in _mails(files):
@@ -578,10 +584,10 @@ def posture(config: Path | None, names: tuple[str, ...], domain: str | None, *, 
     Shows which records it publishes (SPF, DKIM, DMARC), what is wrong with them, and what could be published instead.
     Asks the DNS, and changes nothing.
     """
-    from bouncefiler import app  # noqa: PLC0415
+    from bouncefiler import app, parts  # noqa: PLC0415
 
     settings, domains = _domains(config, names, domain)
-    language, look = app.language(settings, os.environ), render.Look.of(sys.stdout, os.environ)
+    language, look = parts.language(settings, os.environ), render.Look.of(sys.stdout, os.environ)
     for number, asked in enumerate(domains):
         try:
             found = app.posture_of(asked, settings)
@@ -590,7 +596,7 @@ def posture(config: Path | None, names: tuple[str, ...], domain: str | None, *, 
         if as_json:
             click.echo(render.to_json(render.posture_json(found)))
         else:
-            document = render.posture(found, language, offline=not app.may_ask(settings))
+            document = render.posture(found, language, offline=not parts.may_ask(settings))
             click.echo("\n" * bool(number) + render.lay_out(document, look), nl=False)
 
 
@@ -666,10 +672,10 @@ class _Page:
     """What is shown of one account."""
 
     def __init__(self, account: Account, settings: Settings, wanted: _Wanted) -> None:
-        from bouncefiler import app  # noqa: PLC0415
+        from bouncefiler import app, parts  # noqa: PLC0415
 
         self.account, self.wanted = account, wanted
-        words = render.Words(app.Wording(settings, account.name), app.language(settings, os.environ))
+        words = render.Words(app.Wording(settings, account.name), parts.language(settings, os.environ))
         self.overview = render.Overview(words)
         self.look = render.Look.of(sys.stdout, os.environ)
 
@@ -718,10 +724,10 @@ class _Story:
     """What is shown of an account's past."""
 
     def __init__(self, account: Account, settings: Settings, *, as_json: bool) -> None:
-        from bouncefiler import app  # noqa: PLC0415
+        from bouncefiler import app, parts  # noqa: PLC0415
 
         self.name, self.as_json = account.name, as_json
-        self.words = render.Words(app.Wording(settings, account.name), app.language(settings, os.environ))
+        self.words = render.Words(app.Wording(settings, account.name), parts.language(settings, os.environ))
 
     def show_runs(self, runs: Sequence[PastRun], *, every: bool) -> None:
         self._show(lambda: render.runs(self.name, runs, every=every), render.runs_json(self.name, runs))

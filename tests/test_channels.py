@@ -21,6 +21,7 @@ import pytest
 from bouncefiler import app
 from bouncefiler.backscatter.advice import Alert, Level
 from bouncefiler.backscatter.incident import Diagnosis, Incident
+from bouncefiler.desk import Desk, take_desk
 from bouncefiler.edge.store import open_store
 from bouncefiler.recognition import classify, rulebook
 from bouncefiler.recognition.verdict import Kind
@@ -100,10 +101,10 @@ class User:
     def flags(self, folder: str) -> list[frozenset[str]]:
         return [held.flags for held in self.server.mailbox(self.name).snapshot()[folder]]
 
-    def desk(self, *urls: str) -> app.Desk:
+    def desk(self, *urls: str) -> Desk:
         environ = self.environ(*urls)
         settings = app.load_settings(self.home / "config.toml", environ)
-        return app.take_desk(settings.accounts["home"], settings, environ, "a test")
+        return take_desk(settings.accounts["home"], settings, environ, "a test")
 
 
 @pytest.fixture(scope="module")

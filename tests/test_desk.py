@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bouncefiler import app
+from bouncefiler.desk import Desk, at_work
 from bouncefiler.errors import Throttled
 from bouncefiler.filing.plan import Plan
 from bouncefiler.sent import SentReport
@@ -39,17 +39,17 @@ class Onlooker:
 @contextmanager
 def desk_at(
     answers: Mapping[str, Answer], state: Path, sent_folders: tuple[str, ...] = ()
-) -> Iterator[tuple[app.Desk, Scripted]]:
+) -> Iterator[tuple[Desk, Scripted]]:
     """The desk of an account on a server that plays a part, with an INBOX in which nothing is found."""
     part = Part({'LIST "" "\\*"': LISTED, **answers, "UID FETCH": "TAG OK done"})
     with playing(part) as scripted:
         account = Account("home", scripted.server(), EnvironmentVariable("SECRET"), sent_folders=sent_folders)
         settings = Settings(state / "config.toml", {"home": account}, state)
-        with app.at_work(account, settings, {"SECRET": "secret"}, "tests") as desk:
+        with at_work(account, settings, {"SECRET": "secret"}, "tests") as desk:
             yield desk, scripted
 
 
-def sweep(desk: app.Desk) -> Report:
+def sweep(desk: Desk) -> Report:
     watcher = Onlooker()
     return desk.sweep(Scope(("INBOX",)), watcher, "tests", watcher)
 

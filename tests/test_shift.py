@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from bouncefiler.app import IDLE_SECONDS, _Shift
+from bouncefiler.desk import IDLE_SECONDS
 from bouncefiler.doorbell import Watch
 from bouncefiler.errors import Throttled, Unreachable
 from bouncefiler.service import Tick
 from bouncefiler.settings import Account, EnvironmentVariable, Settings
+from bouncefiler.shift import Shift
 from tests.scripted import Answer, Part, Scripted, playing
 
 CAPABILITIES = "IMAP4rev1 UIDPLUS MOVE UNSELECT IDLE"
@@ -31,7 +32,7 @@ def at_work(
     answers: dict[str, Answer],
     capabilities: str = "IMAP4rev1 UIDPLUS MOVE UNSELECT IDLE",
     **how: object,
-) -> Iterator[tuple[_Shift, Scripted]]:
+) -> Iterator[tuple[Shift, Scripted]]:
     """A shift on an account that holds nothing, at a server that plays this part."""
     part = Part(
         answers={"(SELECT|EXAMINE)": selected(4), "IDLE": "+ idling", "STATUS": STATUS, **answers},
@@ -40,7 +41,7 @@ def at_work(
     with playing(part) as server:
         account = Account("home", server.server(), EnvironmentVariable("PW"), **how)  # type: ignore[arg-type]
         settings = Settings(tmp_path / "config.toml", {"home": account}, tmp_path, dns=False)
-        shift = _Shift(account, settings, {"PW": "secret"})
+        shift = Shift(account, settings, {"PW": "secret"})
         try:
             yield shift, server
         finally:

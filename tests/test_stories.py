@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from bouncefiler import app
 from bouncefiler.backscatter.advice import Alert, Level
 from bouncefiler.backscatter.incident import Diagnosis
 from bouncefiler.backscatter.provenance import Provenance
 from bouncefiler.backscatter.volume import Wave, past_waves
+from bouncefiler.desk import take_desk
 from bouncefiler.edge.store import open_for_reading
 from bouncefiler.filing.plan import Plan
 from bouncefiler.settings import Account, EnvironmentVariable, Settings
@@ -132,7 +132,7 @@ class Ana:
         )
         settings = Settings(self.home / "config.toml", {"home": account}, self.home / "state", "en")
         environ = {"PASSWORD": dovecot.PASSWORD}
-        desk = app.take_desk(account, settings, environ, "clean", lambda _: self.names.resolver())
+        desk = take_desk(account, settings, environ, "clean", lambda _: self.names.resolver())
         try:
             desk.sweep(Scope(account.folders), Nobody(), "clean", Nobody())
             desk.deliver()

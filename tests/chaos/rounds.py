@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from bouncefiler import app
+from bouncefiler import parts
 from bouncefiler.edge import imap
 from bouncefiler.edge.store import open_for_reading, open_store
 from bouncefiler.errors import BouncefilerError
@@ -30,7 +30,7 @@ TIMEOUT = 1.0
 MAX_RUNS = 2
 """After at most so many undisturbed runs everything is in its place."""
 
-TASK = Task(Scope(("INBOX",)), app.recogniser(app.rules_of(None)), FilingPolicy(bounce_folder=world.FOLDER), page=1)
+TASK = Task(Scope(("INBOX",)), parts.recogniser(parts.rules_of(None)), FilingPolicy(bounce_folder=world.FOLDER), page=1)
 
 Sweep = Callable[[Account, Journal, Task, "Onlooker"], Report]
 
