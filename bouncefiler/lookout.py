@@ -22,6 +22,9 @@ DAY = timedelta(days=1)
 RECENT = 2 * DAY
 """What came within this is not taken for what is usual."""
 
+EARLIER = 60 * DAY
+"""… and what came within this before that is."""
+
 SENT_BASE = 28
 """Days before the last one by which it is judged how much the owner usually sends."""
 
@@ -143,9 +146,11 @@ class Lookout:
         today = self._tally(now - DAY, now)
         if not today.bounces:
             return Findings(tally=today)
-        earlier = self._tally(now - volume.HISTORY, now - RECENT)
+        earlier = self._tally(now - EARLIER, now - RECENT)
         burst = self._burst(now)
-        found = diagnosis.signs(today, earlier, (now - RECENT - self._known_since(now)) / DAY, burst)
+        found = diagnosis.signs(
+            today, earlier, (now - RECENT - max(now - EARLIER, self._known_since(now))) / DAY, burst
+        )
         blocked = Sign.BLOCKED in found
         return Findings(
             tally=today,

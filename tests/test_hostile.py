@@ -30,12 +30,17 @@ def measured(*arguments: str) -> tuple[int, str, int]:
     """Run the program under limits; return its exit status, all that it said, and its largest resident size."""
     command = ["prlimit", f"--cpu={CPU_SECONDS}", sys.executable, "-m", "bouncefiler", *arguments]
     environ = {**os.environ, "LANG": "C.UTF-8", "TEST_PASSWORD": "correct horse"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environ) as process:
-        assert process.stdout
-        said = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    return process.returncode, said.decode(), usage.ru_maxrss
+    done = subprocess.run([sys.executable, "-I", "-c", _WEIGH, *command], env=environ, capture_output=True, check=True)
+    status, memory = done.stderr.split()[-2:]
+    return int(status), done.stdout.decode(), int(memory)
+
+
+# A child begins with its parent's peak, and that of the tests is large: so a small one stands in between.
+_WEIGH = """
+import resource, subprocess, sys
+status = subprocess.run(sys.argv[1:], stderr=subprocess.STDOUT).returncode
+print(status, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
+"""
 
 
 def raw_characters(text: str) -> set[str]:
