@@ -116,6 +116,7 @@ def _known(files: Files, owner: Owner, witnesses: Witnesses) -> Known:
         identities=identities,
         coverage=owner.coverage,
         id_domains=files.habits("id-domain"),
+        id_shapes=files.habits("id-shape"),
         relays=relays,
         tagged=usually_tagged(chains.get("tagged", 0), chains.get("all", 0)),
         also_sends=owner.also_sends,

@@ -16,6 +16,7 @@ from enum import IntFlag, StrEnum
 from bouncefiler.backscatter import domains
 from bouncefiler.backscatter.proof import Outcome, Proof
 from bouncefiler.recognition.case import from_address
+from bouncefiler.recognition.message_id import normal, shape_of
 from bouncefiler.recognition.verdict import Cause, Kind, Verdict
 
 MAX_RELAYS = 20
@@ -89,6 +90,8 @@ class Reason(IntFlag):
     """There is no id, and a recipient who could not be reached is somebody whom the owner has written to."""
     NEVER_WROTE = 1_048_576
     """There is no id, and none of them is, in all sent mail. They may stand for others: mail is forwarded."""
+    FOREIGN_SHAPE = 2_097_152
+    """Its Message-ID is of a host that the owner's have, and made as none of these is: programs have their ways."""
 
 
 _PROOF = Reason.IN_SENT | Reason.SIGNED
@@ -110,6 +113,7 @@ _WEIGHTS: Mapping[Reason, int] = {
     Reason.BLOCKED: 2,
     Reason.WROTE_TO: 2,
     Reason.NEVER_WROTE: -1,
+    Reason.FOREIGN_SHAPE: -1,
 }
 _ENOUGH = 2
 
@@ -161,6 +165,8 @@ class Known:
     coverage: Coverage = field(default_factory=Coverage)
     id_domains: Mapping[str, int] = field(default_factory=dict)
     """Right sides of the Message-IDs of sent mail, with their numbers."""
+    id_shapes: Mapping[str, int] = field(default_factory=dict)
+    """What their left sides look like (message_id.shape_of), with their numbers."""
     relays: frozenset[str] = frozenset()
     tagged: bool = False
     """Whether bounces of the owner's mail come to tagged addresses."""
@@ -307,8 +313,14 @@ def _by_look(clues: Clues, known: Known) -> Iterator[Reason]:
     if clues.from_ and known.identities and clues.from_ not in known.identities:
         yield Reason.OTHER_SENDER
     of_ids = hosts[: len(hosts) - len(clues.relays)]
-    if of_ids and sum(known.id_domains.values()) >= HABIT and not any(_usual(host, known) for host in of_ids):
+    if not of_ids or sum(known.id_domains.values()) < HABIT:
+        return
+    if not any(_usual(host, known) for host in of_ids):
         yield Reason.FOREIGN_ID
+    elif sum(known.id_shapes.values()) >= HABIT and not any(
+        shape_of(normal(id_)) in known.id_shapes for id_ in clues.ids
+    ):
+        yield Reason.FOREIGN_SHAPE
 
 
 def _usual(host: str, known: Known) -> bool:

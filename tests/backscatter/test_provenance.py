@@ -13,6 +13,7 @@ from bouncefiler.backscatter import provenance
 from bouncefiler.backscatter.proof import Outcome, Proof
 from bouncefiler.backscatter.provenance import Clues, Coverage, Found, Known, Provenance, Reason, attribute, clues_of
 from bouncefiler.recognition import classify, rulebook
+from bouncefiler.recognition.message_id import shape_of
 from bouncefiler.recognition.verdict import Cause, Kind, Original, Recipient, Verdict
 from tests.recognition.samples import all_samples
 
@@ -167,6 +168,15 @@ class TestWhatIsNotKnown:
         few = replace(KNOWN, id_domains={"example.org": 19})
 
         assert Reason.FOREIGN_ID not in attribute(Clues(ids=("<7@spam.example>",)), NOON, few, Found()).reasons
+
+    def test_an_id_that_is_made_as_none_of_the_owners_is_weak_evidence(self) -> None:
+        usual = replace(KNOWN, id_shapes={shape_of("20260301.12@example.org"): 40})
+        other, own = Clues(ids=("<zzqx!@example.org>",)), Clues(ids=("<20251224.7@example.org>",))
+
+        assert Reason.FOREIGN_SHAPE in attribute(other, NOON, usual, Found()).reasons
+        assert Reason.FOREIGN_SHAPE not in attribute(own, NOON, usual, Found()).reasons
+        few = replace(usual, id_shapes={"9.9": 19})
+        assert Reason.FOREIGN_SHAPE not in attribute(other, NOON, few, Found()).reasons
 
     def test_what_nobody_knows_anything_of_is_unknown(self) -> None:
         assert attribute(OURS, NOON, Known(), Found()).provenance is Provenance.UNKNOWN
