@@ -34,7 +34,7 @@ check: $(DEV)
 
 test: $(DEV)
 	@sh scripts/servers.sh
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-servers: $(DEV)
 	@sh scripts/roots.sh .servers
