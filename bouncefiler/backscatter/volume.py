@@ -1,15 +1,19 @@
 """Is this more than usual? Counts of bounces in recent hours against what this account has known before.
 
-What is usual is learnt from the account itself: the last 28 ordinary days that ended four days ago. The question asked
-of a window is how likely so many bounces are for a mailbox with that past, by the negative-binomial predictive
-distribution (bounces come at random, at a rate that is itself only known as well as the past tells it).
+What is usual is learnt from the account itself. How many come a day: from 28 ordinary days that ended four days ago or
+earlier. How they come: from a year, for in some mailboxes each bounce comes for itself, in others one mail to several
+people fails and they come in clumps; and at work more come by day. The question asked of a window is how likely so many
+are for a mailbox with that past: clumps come at random, at a rate that is itself only known as well as the past tells
+it (so their number is negative-binomial), and their sizes are geometric. `benchmarks/alarms.py` says what comes of it.
 """
 
 from __future__ import annotations
 
 import math
+import operator
+from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -20,10 +24,11 @@ from bouncefiler.backscatter.provenance import Provenance, Reason
 from bouncefiler.recognition.identity import Fingerprint
 from bouncefiler.recognition.verdict import Cause, Kind
 
-ALARM = 7e-6
+ALARM = 3e-6
 """A count is alarming when it, or a higher one, has less than this chance.
 
-With this and the windows below, a mailbox of eight bounces a day cries wolf less than once in ten years.
+With this and the windows below, mailboxes of up to eight bounces a day cry wolf less than once in ten years, and three
+more an hour are seen within three: `benchmarks/alarms.py` measures both, and one is bought with the other.
 """
 
 ORDINARY = 0.05
@@ -33,10 +38,16 @@ BASE_DAYS = 28
 """What is usual is learnt from so many ordinary days; what lasted as long is no wave any more but usual."""
 
 GUARD_DAYS = 4
-"""Days before today that are not learnt from: a slow wave that has just begun must not be taken for usual."""
+"""Days before today, at least, that are not learnt from: a slow wave that has begun must not be taken for usual."""
 
-HISTORY = timedelta(days=60)
-"""How far back `times` has to reach: the base, the guard, and four weeks of waves that are stepped over."""
+HISTORY = timedelta(days=365)
+"""How far back `times` has to reach. Where one comes in ten days, it takes a year to learn how many come at a time."""
+
+LEARNT_DAYS = 50 * 7
+"""… of which so many are learnt from: whole weeks, so that it has to be done but once a week."""
+
+NEW_DAYS = 56
+"""An account known for less is learnt from every day: for twice as long as it takes to know what is usual."""
 
 SPELL = 120
 """Seconds. Bounces this close together are mostly one mail to several people, so they count as one spell."""
@@ -44,14 +55,24 @@ SPELL = 120
 MANY = 50
 """From so many bounces on, a window is looked at by bounces too: a flood may be over within a spell."""
 
-CLUMP = 10.0
-"""How many bounces at once are then nothing special in any mailbox."""
-
 MAX_CLUMP = 12.0
+"""A mean of more at a time is never learnt: it would make blind to a flood.
+
+For bounces, which are counted within spells too, it is taken for granted: a mail to a list may go to a hundred.
+"""
 
 PRIOR_COUNT = 0.5
 PRIOR_DAYS = 0.5
-"""What is believed of an account that nothing is known of: one bounce a day, and 25 in one still within reason."""
+"""What is believed of an account that nothing is known of: one bounce a day, and 40 in one still within reason."""
+
+PRIOR_CLUMPED = 5
+"""… and that one and a half come at a time, as firmly as if five had been seen to: some mail is to two or three."""
+
+PRIOR_EVEN = 10
+"""… and that they come at any time, as firmly as if ten in each quarter of a day had: fewer show no rhythm."""
+
+_LEAST_LOG = -600.0
+"""Below, exp() is soon nothing. Then so many clumps are usual that only mean and variance of their sizes matter."""
 
 _DAY = 86_400
 _QUARTERS = 4
@@ -103,22 +124,36 @@ class Count(NamedTuple):
 _FEW = (Count(0, 0), Count(1, 1))
 
 
+class Rhythm(NamedTuple):
+    """How many times more than in the mean come at the busiest time of the day, and on the busier days.
+
+    When that is doesn't matter: whoever works in another time zone for a week is not to be alarmed.
+    """
+
+    hours: float = 1.0
+    days: float = 1.0
+
+
+_EVEN = Rhythm()
+
+
 @dataclass(frozen=True, slots=True)
 class Level:
-    """So many in so many days, in clumps of so many (1.0 when each came for itself)."""
+    """So many in so many days, of which so many come at a time in the mean (1.0 when each comes for itself)."""
 
     count: int
     days: float
     clump: float = 1.0
+    rhythm: Rhythm = _EVEN
 
     def chance(self, count: int, days: float) -> float:
         """Return how likely `count` or more are within `days`: P(X >= count), X predicted from this past.
 
-        The rate is Gamma(0.5 + count, 0.5 + days); a Poisson count of such a rate is negative-binomial, and its tail a
-        regularised incomplete beta function (Abramowitz and Stegun, 26.5.26). Clumps are the units where there are any.
+        The rate of clumps is Gamma(0.5 + clumps, 0.5 + days). To 1e-15 or so, below which nothing is asked.
         """
-        share = days / (PRIOR_DAYS + self.days + days)
-        return incomplete_beta(share, count / self.clump, PRIOR_COUNT + self.count / self.clump)
+        crowded = days * (self.rhythm.hours if days < 1 else self.rhythm.days)
+        share = crowded / (PRIOR_DAYS + self.days + crowded)
+        return clumped_tail(count, PRIOR_COUNT + self.count / self.clump, share, self.clump)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,11 +242,14 @@ def usual_at(times: Sequence[int], end: int, known_since: int) -> Usual:
 
     `known_since` is when the history begins of which `times` holds every bounce; a day without bounces counts as a
     quiet one only from there on. With less than 28 days of it, what is missing is made up for by doubt: the fewer the
-    days, the more bounces it takes to alarm (with none at all, 5 spells in an hour, or 26 in a day).
+    days, the more bounces it takes to alarm (with none at all, 11 spells in an hour, or 44 in a day).
     """
-    last_day = end // _DAY - GUARD_DAYS
-    first_day = max(end // _DAY - HISTORY.days + 1, -(-known_since // _DAY))
-    return _learn(_quarters(times, first_day, last_day))
+    known_day, last_day = -(-known_since // _DAY), end // _DAY - GUARD_DAYS
+    if last_day - known_day > NEW_DAYS:
+        last_day -= last_day % 7
+    first_day = max(last_day - LEARNT_DAYS, known_day)
+    low, high = bisect_left(times, first_day * _DAY), bisect_left(times, last_day * _DAY)
+    return _learn(array("q", times[low:high] if low < high else ()).tobytes(), first_day, last_day)
 
 
 def past_waves(times: Sequence[int], now: datetime, known_since: datetime | None = None) -> tuple[Wave, ...]:
@@ -224,21 +262,22 @@ def past_waves(times: Sequence[int], now: datetime, known_since: datetime | None
     if not times:
         return ()
     first_day = math.ceil(known_since.timestamp()) // _DAY if known_since else times[0] // _DAY
-    quarters = _quarters(times, first_day, end // _DAY + 1)
-    waves = (_wave(times, quarters, first_day, days) for days in _walk(quarters).waves)
+    waves = (_wave(times, days) for days in _walk(_days(times, first_day, end // _DAY + 1)).waves)
     return tuple(wave for wave in waves if wave.last.timestamp() < end - _DAY)
 
 
-def _wave(times: Sequence[int], quarters: Sequence[Count], first_day: int, days: tuple[int, ...]) -> Wave:
-    low = bisect_left(times, (first_day + days[0]) * _DAY)
-    high = bisect_left(times, (first_day + days[-1] + 1) * _DAY)
-    peak = max(days, key=lambda day: _day(quarters, day).bounces)
+def _wave(times: Sequence[int], days: tuple[int, ...]) -> Wave:
+    def on(day: int) -> int:
+        return bisect_left(times, (day + 1) * _DAY) - bisect_left(times, day * _DAY)
+
+    low, high = bisect_left(times, days[0] * _DAY), bisect_left(times, (days[-1] + 1) * _DAY)
+    peak = max(days, key=on)
     return Wave(
         datetime.fromtimestamp(times[low], UTC),
         datetime.fromtimestamp(times[high - 1], UTC),
         high - low,
-        datetime.fromtimestamp((first_day + peak) * _DAY, UTC).date(),
-        _day(quarters, peak).bounces,
+        datetime.fromtimestamp(peak * _DAY, UTC).date(),
+        on(peak),
     )
 
 
@@ -253,81 +292,190 @@ def _count(times: Sequence[int], low: int, high: int) -> Count:
     return Count(of_all, spells)
 
 
-def _quarters(times: Sequence[int], first_day: int, last_day: int) -> tuple[Count, ...]:
-    """Count each quarter of the days from `first_day` up to, and without, `last_day` (days since 1970, UTC)."""
-    edges = [bisect_left(times, i * _QUARTER) for i in range(first_day * _QUARTERS, last_day * _QUARTERS + 1)]
-    return tuple([_count(times, low, high) for low, high in pairwise(edges)])
+class _Day(NamedTuple):
+    """What came on a day, and the spells in each quarter of it; days since 1970, by UTC."""
+
+    number: int
+    bounces: int
+    spells: int
+    quarters: tuple[int, ...] = (0,) * _QUARTERS
 
 
-@lru_cache(maxsize=64)  # the base moves once a day; the windows are looked at every few minutes
-def _learn(quarters: tuple[Count, ...]) -> Usual:
-    return _usual(quarters, _walk(quarters).ordinary[-BASE_DAYS:])
+def _days(times: Sequence[int], first_day: int, last_day: int) -> Iterator[_Day]:
+    """Count each of the days from `first_day` up to, and without, `last_day`."""
+    edges = [bisect_left(times, day * _DAY) for day in range(first_day, last_day + 1)]
+    for number, (low, high) in enumerate(pairwise(edges), first_day):
+        if low == high:
+            yield _Day(number, 0, 0)
+            continue
+        starts = [number * _DAY + quarter * _QUARTER for quarter in range(1, _QUARTERS)]
+        cuts = [low, *(bisect_left(times, start, low, high) for start in starts), high]
+        quarters = tuple([_count(times, *part).spells for part in pairwise(cuts)])
+        yield _Day(number, high - low, sum(quarters), quarters)
 
 
 class _Walk(NamedTuple):
-    """Indices of the days that were ordinary, and of those of each wave."""
+    """What was ordinary, and the days of each wave."""
 
-    ordinary: list[int]
+    past: _Past
     waves: list[tuple[int, ...]]
 
 
-def _walk(quarters: Sequence[Count]) -> _Walk:
-    """Go through the days and part the waves from what was usual at the time, so that a wave teaches nothing."""
-    found = _Walk([], [])
-    wave: list[int] = []
-    for day in range(len(quarters) // _QUARTERS):
-        if _loud(quarters, day, found.ordinary, ORDINARY if wave else ALARM):
+@lru_cache(maxsize=32)  # the base moves once a week; the windows are looked at every few minutes
+def _learn(times: bytes, first_day: int, last_day: int) -> Usual:
+    return _walk(_days(array("q", times), first_day, last_day)).past.usual()
+
+
+def _walk(days: Iterable[_Day]) -> _Walk:
+    """Go through the days and part the waves from what was usual at the time, so that a wave teaches nothing.
+
+    Each day is learnt a day later, in case it is the one in whose last hours a wave began.
+    """
+    found, wave, yesterday = _Walk(_Past(), []), list[_Day](), None
+    for day in days:
+        loud = _loud(day, found.past, ORDINARY if wave else ALARM)
+        if yesterday and loud and yesterday.spells > 1 and _loud(yesterday, found.past, ORDINARY):
+            wave.append(yesterday)
+        elif yesterday:
+            found.past.add(yesterday)
+        if loud:
             wave.append(day)
+            yesterday = None
             continue
         _finish(wave, found)
-        wave = []
-        found.ordinary.append(day)
+        wave, yesterday = [], day
+    if yesterday:
+        found.past.add(yesterday)
     _finish(wave, found)
     return found
 
 
-def _finish(wave: list[int], found: _Walk) -> None:
+def _finish(wave: Sequence[_Day], found: _Walk) -> None:
     if len(wave) >= BASE_DAYS:
-        found.ordinary.extend(wave)
+        for day in wave:
+            found.past.add(day)
     elif wave:
-        found.waves.append(tuple(wave))
+        found.waves.append(tuple(day.number for day in wave))
 
 
-def _loud(quarters: Sequence[Count], day: int, ordinary: list[int], limit: float) -> bool:
-    counted = _day(quarters, day)
-    if limit == ALARM and counted.spells < _LAST_DAY.floor and counted.bounces < MANY:
+def _loud(day: _Day, past: _Past, limit: float) -> bool:
+    if limit == ALARM and day.spells < _LAST_DAY.floor and day.bounces < MANY:
         return False
-    base = ordinary[-BASE_DAYS - GUARD_DAYS : -GUARD_DAYS]
-    return _usual(quarters, base).chance(counted, 1.0) < limit
+    return past.usual(GUARD_DAYS).chance(Count(day.bounces, day.spells), 1.0) < limit
 
 
-def _day(quarters: Sequence[Count], day: int) -> Count:
-    of_day = quarters[day * _QUARTERS : (day + 1) * _QUARTERS]
-    return Count(sum(quarter.bounces for quarter in of_day), sum(quarter.spells for quarter in of_day))
+class _Sums(NamedTuple):
+    """Of all ordinary days up to one: bounces and spells, and the spells of each quarter of the day by UTC.
 
-
-def _usual(quarters: Sequence[Count], days: Sequence[int]) -> Usual:
-    base = [quarters[i] for day in days for i in range(day * _QUARTERS, (day + 1) * _QUARTERS)]
-    by_spells = [quarter.spells for quarter in base]
-    by_bounces = [quarter.bounces for quarter in base]
-    return Usual(
-        Level(sum(by_spells), len(days), _clump(by_spells)),
-        Level(sum(by_bounces), len(days), max(CLUMP, _clump(by_bounces))),
-    )
-
-
-def _clump(counts: Sequence[int]) -> float:
-    """Estimate how many come at a time, from how much more the counts vary than those of independent events do.
-
-    For independent events the pairs within a quarter of a day number n(n-1)/m, give or take n·sqrt(2/m). What goes
-    beyond is doubled: the tail of clumped counts is heavier than that of a count of clumps.
+    From `paired` on, of those of which the day a week before was ordinary too: spells; ordered pairs of them in the
+    same quarter, and on the same day; products with those in the quarter and on the day a week before; products with
+    the mean of the four weeks before.
     """
-    n, m = sum(counts), len(counts)
-    if n < 2:
-        return 1.0
-    pairs = sum(c * (c - 1) for c in counts)
-    excess = (pairs - n * (n - 1) / m - n * math.sqrt(2 / m)) / (n + 1)
-    return min(1.0 + 2.0 * max(0.0, excess), MAX_CLUMP)
+
+    bounces: int = 0
+    spells: int = 0
+    night: int = 0
+    morning: int = 0
+    afternoon: int = 0
+    evening: int = 0
+    paired: int = 0
+    near: int = 0
+    far: int = 0
+    near_week: int = 0
+    far_week: int = 0
+    expected: float = 0.0
+
+    @property
+    def quarters(self) -> tuple[int, ...]:
+        return self.night, self.morning, self.afternoon, self.evening
+
+
+class _Past:
+    """The ordinary days so far, and how bounces come on them: in clumps, and by the hour and the day of the week.
+
+    What comes at the same time of another week tells the two apart: a rhythm is there again, a clump isn't.
+    """
+
+    def __init__(self) -> None:
+        """Know nothing."""
+        self._sums = [_Sums()]
+        self._days: dict[int, _Day] = {}
+
+    def add(self, day: _Day) -> None:
+        """Learn one day more."""
+        week_ago = self._days.get(day.number - 7)
+        self._days[day.number] = day
+        before, new = self._sums[-1], self._sums[-1]
+        if day.spells:
+            compared = self._compared(day, week_ago) if week_ago else ()
+            of_day = (day.bounces, day.spells, *day.quarters, *compared)
+            new = _Sums(*map(operator.add, before, of_day), *before[len(of_day) :])
+        self._sums.append(new)
+
+    def _compared(self, day: _Day, week_ago: _Day) -> tuple[float, ...]:
+        count, days = self._base(len(self._sums) - 1)
+        return (
+            day.spells,
+            sum(n * (n - 1) for n in day.quarters),
+            day.spells * (day.spells - 1),
+            sum(map(operator.mul, day.quarters, week_ago.quarters)),
+            day.spells * week_ago.spells,
+            day.spells * count.spells / days,
+        )
+
+    def _base(self, end: int) -> tuple[Count, int]:
+        first = max(0, end - BASE_DAYS)
+        before, after = self._sums[first], self._sums[end]
+        return Count(after.bounces - before.bounces, after.spells - before.spells), end - first
+
+    def usual(self, guard: int = 0) -> Usual:
+        """Return what was usual before the last `guard` days."""
+        end = max(0, len(self._sums) - 1 - guard)
+        base, days = self._base(end)
+        clump, rhythm = _clump(self._sums[end]), _rhythm(self._sums[end])
+        return Usual(Level(base.spells, days, clump, rhythm), Level(base.bounces, days, MAX_CLUMP, rhythm))
+
+
+def _clump(sums: _Sums) -> float:
+    """Estimate how many come at a time. Geometric sizes of the mean c have 2(c-1) pairs for each that comes.
+
+    As many pairs as products with another week are chance or rhythm, give or take the root of three times as many.
+    """
+    excess = max(
+        0.0,
+        sums.near - sums.near_week - math.sqrt(3 * sums.near_week),
+        sums.far - sums.far_week - math.sqrt(3 * sums.far_week),
+    )
+    return min(1.0 + (excess + PRIOR_CLUMPED) / (2 * (sums.paired + PRIOR_CLUMPED)), MAX_CLUMP)
+
+
+def _rhythm(sums: _Sums) -> Rhythm:
+    """Estimate how many times more than in the mean come in the busiest quarter, and on the days when some come."""
+    of_quarters = (max(sums.quarters) + PRIOR_EVEN) / (sums.spells / _QUARTERS + PRIOR_EVEN)
+    of_days = max(1.0, (sums.far_week + PRIOR_EVEN) / (sums.expected + PRIOR_EVEN))
+    return Rhythm(of_quarters * of_days, of_days)
+
+
+def clumped_tail(count: int, shape: float, share: float, clump: float) -> float:
+    """P(X >= count), X being the sum of a negative-binomial number of sizes that are geometric with the mean `clump`.
+
+    The generating function is ((1-q)(1-az)/(1-bz))^r, with a = 1 - 1/clump and b = a + q(1-a); its logarithmic
+    derivative is rational, whence the terms follow from the two before.
+    """
+    more = 1 - 1 / clump
+    log_none = shape * math.log1p(-share)
+    if log_none < _LEAST_LOG:
+        scale = 2 * clump - 1
+        return incomplete_beta(share, count / scale, shape * clump / scale)
+    again = more + share * (1 - more)
+    before, term, below = 0.0, math.exp(log_none), 0.0
+    for n in range(count):
+        below += term
+        rise = ((more + again) * n + shape * (again - more)) * term - more * again * (n - 1) * before
+        before, term = term, rise / (n + 1)
+        if term < before and term < 1e-18 * below:
+            break
+    return max(0.0, 1.0 - below)
 
 
 def incomplete_beta(x: float, a: float, b: float) -> float:
