@@ -11,7 +11,7 @@ DEMO := .venv/.demo-installed
 DEV := .venv/.dev-installed
 
 .NOTPARALLEL:
-.PHONY: help check test test-servers chaos soak accuracy speed bench fuzz demo readme clean
+.PHONY: help check test test-servers chaos soak alarms accuracy speed bench fuzz demo readme clean
 
 help:
 	@echo "make test      the tests; as root on Debian it first installs the servers that they start"
@@ -22,6 +22,7 @@ help:
 	@echo "make demo      preview, clean and an alert on an embedded server with sample mail; no account, no root"
 	@echo "make accuracy  how well bounces are recognised, on the tests' own mail and on CORPORA=\"directory …\""
 	@echo "make bench     what a first clean-up costs beside other programs, on a throw-away Dovecot; BENCH=\"arguments\""
+	@echo "make alarms    how often the watch cries wolf, and how soon it sees a wave: five minutes; ALARMS=\"arguments\""
 	@echo "make speed     how fast mails are judged, beside flufl.bounce, on the tests' own or on CORPORA"
 	@echo "make fuzz      recognition on EXECUTIONS made-up mails, led by coverage (atheris; Linux)"
 	@echo "make readme    write the README's --help and preview blocks anew"
@@ -54,6 +55,9 @@ accuracy: $(DEV)
 bench: $(DEV)
 	@sh scripts/servers.sh imapfilter
 	$(BIN)/python -m benchmarks.clean $(BENCH)
+
+alarms: $(DEV)
+	$(BIN)/python benchmarks/alarms.py $(ALARMS)
 
 speed: $(DEV)
 	@PYTHON="$(PYTHON)" sh scripts/venv.sh --group speed
