@@ -186,4 +186,4 @@ def _prove(header: bytes, domains: Collection[str], names: NameService) -> Seque
 
 def is_shared(domain: str) -> bool:
     """Whether a domain is, or is below, one that millions have their addresses at or send by."""
-    return bool(providers_of((domain,)))
+    return posture.shared_provider(domain) is not None or bool(providers_of((domain,)))

@@ -44,7 +44,8 @@ class Letter:
     sent_at: datetime
     from_: str = ANA
     subject: str = "Minutes of the meeting"
-    signed: bool = False
+    signed: str = ""
+    """The domain that has signed it."""
     further: str = ""
 
     @property
@@ -53,7 +54,7 @@ class Letter:
             f"From: {self.from_}\r\nTo: {', '.join(self.to)}\r\nSubject: {self.subject}\r\n"
             f"Date: {format_datetime(self.sent_at)}\r\nMessage-ID: {self.id}\r\n{self.further}\r\nGood morning.\r\n"
         ).encode()
-        return signing_key().sign(text) if self.signed else text
+        return signing_key().sign(text, domain=self.signed) if self.signed else text
 
 
 def bounce(letter: Letter, received_at: datetime, returned: str, reply: str = "550 5.1.1 User unknown") -> Mail:
@@ -171,6 +172,7 @@ def server() -> Iterator[Dovecot]:
 def names() -> Iterator[Nameserver]:
     zone = {
         "k1._domainkey.example.org": {"TXT": [signing_key().record]},
+        "k1._domainkey.yahoo.com.br": {"TXT": [signing_key().record]},
         "example.org": {"TXT": ["v=spf1 mx -all"], "MX": ["10 mail.example.org."]},
     }
     with serving(zone) as running:
@@ -231,7 +233,8 @@ def test_an_intruder_sends_spam_with_anas_program(ana: Ana, returned: str) -> No
 def test_an_intruder_leaves_no_copies_and_the_signature_tells(ana: Ana, returned: str) -> None:
     """Nobody but the domain's own server can sign like that; and Ana has not sent it."""
     spam = [
-        Letter(f"<y{n}@example.org>", (f"stranger{n}@example.net",), ana.now - 2 * HOUR, signed=True) for n in range(9)
+        Letter(f"<y{n}@example.org>", (f"stranger{n}@example.net",), ana.now - 2 * HOUR, signed="example.org")
+        for n in range(9)
     ]
     ana.wave(spam, HOUR, returned)
     (alert,) = ana.clean()
@@ -242,10 +245,33 @@ def test_an_intruder_leaves_no_copies_and_the_signature_tells(ana: Ana, returned
     assert alert.level is Level.CRITICAL
 
 
+@pytest.mark.parametrize(("number", "expected"), [(4, []), (9, [Diagnosis.COMPROMISED])])
+def test_a_signature_of_a_provider_that_millions_share_proves_only_the_provider(
+    server: Dovecot, names: Nameserver, tmp_path: Path, number: int, expected: list[Diagnosis]
+) -> None:
+    """It went through there, from whosever account: a few are no sign, more of them are one, and none is proof."""
+    ana = Ana(server, names, tmp_path, address="ana@yahoo.com.br")
+    spam = [
+        Letter(
+            f"<w{n}@yahoo.com.br>",
+            (f"stranger{n}@example.net",),
+            ana.now - 2 * HOUR,
+            ana.address,
+            signed="yahoo.com.br",
+        )
+        for n in range(number)
+    ]
+    ana.wave(spam, HOUR, "header")
+    ana.clean()
+
+    assert ana.incidents() == expected
+    assert ana.counted(Provenance.GENUINE) == 0
+
+
 def test_a_forged_signature_is_no_proof(ana: Ana) -> None:
     """The same nine, with another subject under the signature: forged, and too few to alarm about a hacked account."""
     for n in range(9):
-        letter = Letter(f"<z{n}@example.org>", (f"stranger{n}@example.net",), ana.now - 2 * HOUR, signed=True)
+        letter = Letter(f"<z{n}@example.org>", (f"stranger{n}@example.net",), ana.now - 2 * HOUR, signed="example.org")
         mail = bounce(letter, ana.now - n * timedelta(minutes=5), "header")
         ana.received.append(Mail(mail.raw.replace(b"Minutes of the meeting", b"You have won"), mail.received_at))
     ana.clean()
