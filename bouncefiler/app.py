@@ -36,14 +36,14 @@ from bouncefiler.report.chronicle import Chronicle, DeadAddress
 from bouncefiler.settings import Account, KeyringEntry, Settings
 from bouncefiler.sweep import Scope, pages
 
-MAX_INCIDENTS = 50
-"""So many incidents are told of, the newest; and so many times that the owner was told of one."""
-
-MAX_TOLD = 500
-
-
 if TYPE_CHECKING:
     from bouncefiler.backscatter.posture import Posture
+
+MAX_INCIDENTS = 50
+"""So many incidents are told of, the newest."""
+
+MAX_TOLD = 500
+"""… and so many times that the owner was told of one."""
 
 POSTURE_SECONDS = 30.0
 """How long the DNS may be asked about a domain in all."""
@@ -74,20 +74,24 @@ def account(settings: Settings, name: str) -> Account:
     return settings.accounts[name]
 
 
-def domain_of(account: Account) -> str | None:
-    """Return the domain of the account's address; None when its user name is no address."""
-    local_part, _, domain = account.address.rpartition("@")
-    return domain_name(domain) if local_part else None
+def posture_of(domain: str, settings: Settings | None) -> Posture:
+    """Look what the domain publishes against forgery, for half a minute at most.
 
-
-def posture_of(domain: str, settings: Settings | None, selectors: Collection[str] = ()) -> Posture:
-    """Look what the domain publishes against forgery, for half a minute at most. Raises ValueError for no domain.
-
-    `selectors` are those of DKIM signatures that were seen in the domain's mail.
+    Of its DKIM keys, those that mail of the accounts was signed by. Raises ValueError for no domain, StoreBroken.
     """
     from bouncefiler.backscatter import posture  # noqa: PLC0415 - no other command knows SPF and DMARC
 
+    selectors = dict.fromkeys(_selectors(domain, settings)) if settings else ()
     return posture.assess(domain, name_service(settings).within(POSTURE_SECONDS), selectors)
+
+
+def _selectors(domain: str, settings: Settings) -> Iterator[str]:
+    name, now = domain_name(domain), present()
+    if name is None:
+        return
+    for account in settings.accounts.values():
+        with open_for_reading(state_file(account, settings)) as store:
+            yield from store.selectors(name, now)
 
 
 def explain(raw: bytes, rules: Rulebook) -> tuple[Verdict, str]:

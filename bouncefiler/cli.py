@@ -582,6 +582,7 @@ def posture(config: Path | None, names: tuple[str, ...], domain: str | None, *, 
     """Look how your domain is protected against forgery.
 
     Shows which records it publishes (SPF, DKIM, DMARC), what is wrong with them, and what could be published instead.
+    Of the keys for DKIM it shows those that signed your mail in the last 60 days, as far as that was seen.
     Asks the DNS, and changes nothing.
     """
     from bouncefiler import app, parts  # noqa: PLC0415
@@ -607,7 +608,7 @@ def _domains(config: Path | None, names: Iterable[str], domain: str | None) -> t
     if domain is not None:
         return app.load_settings_if_any(config, os.environ), (domain,)
     settings = app.load_settings(config, os.environ)
-    found = {account.name: app.domain_of(account) for account in app.accounts(settings, names)}
+    found = {account.name: account.domain for account in app.accounts(settings, names)}
     for name in (name for name, domain in found.items() if domain is None):
         _complain(f"{name}: its user name is no address, so say which domain: bouncefiler posture --domain DOMAIN")
     domains = dict.fromkeys(domain for domain in found.values() if domain is not None)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from bouncefiler import inquiry
 from bouncefiler.backscatter import advice, diagnosis, incident, posture, volume
 from bouncefiler.backscatter.diagnosis import Burst, Sign, Tally
-from bouncefiler.backscatter.domains import Limitable, NameService, Offline, domain_name
+from bouncefiler.backscatter.domains import Limitable, NameService, Offline
 from bouncefiler.backscatter.evidence import Findings
 from bouncefiler.backscatter.incident import Background, Diagnosis, Incident, Notice
 from bouncefiler.backscatter.proof import Proof
@@ -96,7 +96,7 @@ class Lookout:
         if step.incident is not None:
             findings = replace(findings, causes=self.store.causes(now - DAY, now, whose))
             if step.incident.diagnosis is Diagnosis.BACKSCATTER and _NEW & set(step.notices):
-                findings = replace(findings, posture=self._posture())
+                findings = replace(findings, posture=self._posture(now))
             yield from self._tell(step.incident, step.notices, findings, now)
 
     def _watch_mailings(self, now: datetime) -> Iterator[advice.Alert]:
@@ -120,18 +120,12 @@ class Lookout:
             )
             yield from self._tell(step.incident, notices, findings, now)
 
-    def _posture(self) -> tuple[str, ...]:
+    def _posture(self, now: datetime) -> tuple[str, ...]:
         """Say in a few lines how well others can tell the owner's mail from forged mail."""
-        address = self.account.address
-        domain = domain_name(domain_of(address)) if "@" in address else None
-        if domain is None:
+        domain, names = self.account.domain, self.names()
+        if domain is None or isinstance(names, Offline):
             return ()
-        below = f"._domainkey.{domain}"
-        selectors = [key.removesuffix(below) for key in self.store.habits("selector") if key.endswith(below)]
-        names = self.names()
-        if isinstance(names, Offline):
-            return ()
-        found = posture.assess(domain, names.within(DNS_SECONDS), selectors)
+        found = posture.assess(domain, names.within(DNS_SECONDS), self.store.selectors(domain, now))
         return posture.summary(found, self.reader.language)
 
     def _tell(

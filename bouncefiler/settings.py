@@ -8,6 +8,7 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
+from bouncefiler.backscatter.domains import domain_name
 from bouncefiler.backscatter.volume import WatchPolicy
 from bouncefiler.filing.plan import FilingPolicy
 from bouncefiler.recognition.rule import Rule
@@ -112,6 +113,12 @@ class Account:
     def address(self) -> str:
         """The owner's address: the user name where it is one, else the first that is configured, else that name."""
         return next((name for name in (self.server.user, *self.addresses) if "@" in name), self.server.user)
+
+    @property
+    def domain(self) -> str | None:
+        """The domain of that address; None when it is none, or of no domain that the DNS could know."""
+        local_part, _, domain = self.address.rpartition("@")
+        return domain_name(domain) if local_part else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,6 +207,24 @@ def test_posture_looks_at_the_domains_of_the_accounts(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("arguments", [(), ("--domain", "example.org")])
+def test_posture_looks_at_the_keys_that_the_accounts_mail_was_signed_by(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """By what is remembered of any account, also while the service is at work; one that has none yet is no trouble."""
+
+    configured(tmp_path, "dns = false\n" + "".join(ACCOUNT.format(name=name, user="a@example.org") for name in "abc"))
+    state = tmp_path / ".local" / "state" / "bouncefiler"
+    with open_store(state / "a.sqlite3", holder="test") as one, open_store(state / "b.sqlite3", holder="test") as other:
+        one.learn("selector", ["s1._domainkey.example.org", "s2._domainkey.example.net"], datetime.now(UTC))
+        other.learn("selector", ["s3._domainkey.example.org", "s1._domainkey.example.org"], datetime.now(UTC))
+        done = bouncefiler("posture", *arguments, "--json", home=tmp_path)
+
+    keys = [found["text"] for found in json.loads(done.stdout)["findings"] if found["code"].startswith("dkim")]
+    assert keys == ["s1", "s3"]
+    assert sorted(path.name for path in state.glob("*.sqlite3")) == ["a.sqlite3", "b.sqlite3"]
+
+
 def test_posture_says_how_to_name_a_domain(tmp_path: Path) -> None:
     configured(tmp_path, ACCOUNT.format(name="club", user="carla"))
     done = bouncefiler("posture", home=tmp_path)

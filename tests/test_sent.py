@@ -11,6 +11,7 @@ import pytest
 
 from bouncefiler.edge.memory import Folder, MemoryAccount, Stored
 from bouncefiler.edge.store import KEPT, Store, open_store
+from bouncefiler.edge.store.sent import KEY_IN_USE
 from bouncefiler.errors import StoreBroken
 from bouncefiler.sent import RECENT, SentBurst, SentReport, index
 
@@ -328,6 +329,17 @@ def test_what_the_own_mail_looks_like_is_learnt(store: Store) -> None:
     assert store.habits("selector") == {"key1._domainkey.example.org": 3}
     assert list(store.habits("relay").items()) == [("other.example", 3), ("mx.example.org", 2)]
     assert store.habits("tag") == {}
+
+
+def test_the_keys_that_sign_lately_are_those_of_the_domain_itself_and_not_replaced_since(store: Store) -> None:
+    """Most often used first; who changes the key every month is not told that the old ones are gone."""
+    lately = ["new._domainkey.example.org", "s1._domainkey.example.org", "s1._domainkey.example.org"]
+    others = ["s2._domainkey.mail.example.org", "s3._domainkey.notexample.org", "_domainkey.example.org", "s4"]
+    store.learn("selector", ["old._domainkey.example.org"] * 9, NOW - KEY_IN_USE - timedelta(days=1))
+    store.learn("selector", [*lately, *others], NOW - KEY_IN_USE + timedelta(days=1))
+
+    assert store.selectors("example.org", NOW) == ("s1", "new")
+    assert store.selectors("example.net", NOW) == ()
 
 
 def test_habits_are_bounded_and_the_frequent_ones_stay(store: Store) -> None:

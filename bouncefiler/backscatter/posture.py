@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 from importlib import resources
+from itertools import islice
 
 from bouncefiler.backscatter import dmarc, spf
 from bouncefiler.backscatter.dmarc import POLICIES, Dmarc
@@ -186,8 +187,8 @@ def shared_provider(domain: str) -> str | None:
 def assess(domain: str, names: NameService, selectors: Collection[str] = ()) -> Posture:
     """Look what the domain publishes.
 
-    `selectors` are those of DKIM signatures that were seen in the domain's mail; without them no key can be asked for.
-    Raises ValueError when it is no domain's name; never for what the DNS says or does not say.
+    `selectors` are those of DKIM signatures that were seen in the domain's mail, of which the first ones are asked for;
+    without them, no key can be. Raises ValueError when it is no domain's name; never for what the DNS says or doesn't.
     """
     name = domain_name(domain)
     if name is None:
@@ -297,10 +298,10 @@ _FoundKey = tuple[str, Status, Key | None]
 
 
 def _key_names(domain: str, selectors: Collection[str]) -> list[tuple[str, str]]:
-    """Return the selectors that are names, and where their keys are."""
+    """Return the first selectors that are names, and where their keys are."""
     below = f"._domainkey.{domain}"
-    named = sorted({at for selector in selectors if (at := domain_name(f"{selector}{below}"))})
-    return [(at.removesuffix(below), at) for at in named[:MAX_SELECTORS]]
+    named = dict.fromkeys(at for selector in selectors if (at := domain_name(f"{selector}{below}")))
+    return [(at.removesuffix(below), at) for at in islice(named, MAX_SELECTORS)]
 
 
 def _of_dkim(keys: Collection[_FoundKey]) -> Iterator[Finding]:

@@ -19,6 +19,9 @@ MAX_CONTACTS = 200_000
 MAX_HABITS = 300
 """How many values of one sort are remembered, the most frequent ones."""
 
+KEY_IN_USE = timedelta(days=60)
+"""A key that nothing was signed by for so long may have been replaced, and need not be published any more."""
+
 _MANY_CONTACTS = 5_000
 
 _AT_ONCE = 500
@@ -81,6 +84,13 @@ class SentMailReader(Base):
         with self._reading() as db:
             rows = db.execute("SELECT value, count FROM habit WHERE what = ? ORDER BY count DESC, value", (what,))
             return dict(rows.fetchall())
+
+    def selectors(self, domain: str, now: datetime) -> tuple[str, ...]:
+        """Return the selectors of the domain's DKIM keys by which mail was signed lately, most often used first."""
+        sql = "SELECT value FROM habit WHERE what = 'selector' AND last >= ? ORDER BY count DESC, value"
+        keys = self._read(lambda row: str(row[0]), sql, (epoch(now - KEY_IN_USE),))
+        below = f"._domainkey.{domain}"
+        return tuple(key.removesuffix(below) for key in keys if key.endswith(below))
 
 
 class SentMail(Writable):
