@@ -43,11 +43,6 @@ def name_service(settings: Settings | None) -> Limitable:
     return dns.Resolver()
 
 
-def recogniser(rules: Rulebook) -> Recogniser:
-    """Bind the rules to the two questions of a sweep."""
-    return Recogniser(lean.suspect, lambda raw, cut: classify.examine(raw, cut, rules))
-
-
 def rules_of(settings: Settings | None, account: str | None = None) -> Rulebook:
     """Return our own rules and, before them, the user's that hold for this account (all of them, when None)."""
     return rulebook.load(settings.rules_for(account) if settings else ())
@@ -106,9 +101,13 @@ class NotifyChannel:
 
 def task_of(account: Account, settings: Settings, scope: Scope) -> Task:
     """Say what is to be done in the account, by the rules that hold for it."""
-    tables = Tables(lambda: rules_of(settings, account.name))
-    recogniser = Recogniser(lean.suspect, lambda raw, cut: classify.examine(raw, cut, tables.rules), tables.prepare)
-    return Task(scope, recogniser, account.filing)
+    return Task(scope, recogniser(lambda: rules_of(settings, account.name)), account.filing)
+
+
+def recogniser(load: Callable[[], Rulebook]) -> Recogniser:
+    """Bind the rules that `load` reads to the questions of a sweep."""
+    tables = Tables(load)
+    return Recogniser(lean.suspect, lambda raw, cut: classify.examine(raw, cut, tables.rules), tables.prepare)
 
 
 class Tables:

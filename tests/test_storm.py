@@ -43,7 +43,7 @@ def within_the_hour(mails: Sequence[bytes], number: int) -> Iterator[Stored]:
 def swept(mails: Sequence[Stored], directory: Path) -> Iterator[tuple[Store, Report]]:
     store = open_store(directory / "store.sqlite", holder="test")
     store.begin_run("test", NOON)
-    task = Task(Scope(("INBOX",)), recogniser(load()), FilingPolicy())
+    task = Task(Scope(("INBOX",)), recogniser(load), FilingPolicy())
     try:
         yield store, clean(MemoryAccount.of(mails), store, task, Onlooker([]))
     finally:

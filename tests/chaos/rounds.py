@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from bouncefiler import parts
 from bouncefiler.edge import imap
 from bouncefiler.edge.store import open_for_reading, open_store
 from bouncefiler.errors import BouncefilerError
 from bouncefiler.filing.plan import FilingPolicy, Plan
+from bouncefiler.parts import recogniser
+from bouncefiler.recognition import rulebook
 from bouncefiler.settings import Compress, Security, Server
 from bouncefiler.sweep import Account, Journal, Report, Scope, Task, clean, pages
 from tests.chaos import world
@@ -30,7 +31,7 @@ TIMEOUT = 1.0
 MAX_RUNS = 2
 """After at most so many undisturbed runs everything is in its place."""
 
-TASK = Task(Scope(("INBOX",)), parts.recogniser(parts.rules_of(None)), FilingPolicy(bounce_folder=world.FOLDER), page=1)
+TASK = Task(Scope(("INBOX",)), recogniser(rulebook.load), FilingPolicy(bounce_folder=world.FOLDER), page=1)
 
 Sweep = Callable[[Account, Journal, Task, "Onlooker"], Report]
 
