@@ -40,7 +40,7 @@ LONG_LIVED = 300.0
 """A connection that has lasted for so many seconds may end without being called trouble."""
 
 MAX_CUT_SHORT = 3
-
+"""So many connections in a row that end soon, while they wait for news, and no more are made to wait."""
 
 IDLE_SECONDS = 480.0
 """How long to wait for news over a connection without a word: below the nine minutes after which some routers forget
@@ -51,10 +51,8 @@ SENT_AGAIN = timedelta(hours=1)
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 
-
 _IMPATIENT = credentials.Patience(command=10, keyring=10)
 """The service has mail to file."""
-
 
 log = logging.getLogger("bouncefiler")
 

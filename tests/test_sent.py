@@ -211,7 +211,6 @@ def test_a_burst_to_strangers_shows(store: Store) -> None:
 
     found = store.sent_burst(NOW - timedelta(hours=1), NOW)
     assert found == SentBurst(messages=51, recipients=151, strangers=101, mailings=1)
-    assert store.sent_usual(NOW - timedelta(days=10), 10) == pytest.approx(4.0, abs=0.2)
 
 
 def test_who_was_written_to_long_ago_is_no_stranger(store: Store) -> None:

@@ -20,7 +20,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from bouncefiler.backscatter.provenance import Provenance, Reason
+from bouncefiler.backscatter.provenance import Provenance
 from bouncefiler.recognition.identity import Fingerprint
 from bouncefiler.recognition.verdict import Cause, Kind
 
@@ -88,7 +88,6 @@ class Sighting:
     kind: Kind
     cause: Cause
     provenance: Provenance = Provenance.UNKNOWN
-    reasons: Reason = Reason.NOTHING
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,8 +130,8 @@ _SECOND = (
     """CREATE TABLE sent_folder (
         name TEXT PRIMARY KEY, uidvalidity INTEGER NOT NULL, low INTEGER NOT NULL, high INTEGER NOT NULL,
         since INTEGER, asked INTEGER) WITHOUT ROWID""",
-    # What the user's own mail looks like: "from", "id-domain", "id-shape", "relay", "selector", "tag", each value with
-    # its count.
+    # What the user's own mail looks like: "from", "id-domain", "id-shape", "relay", "selector", each value with its
+    # count. And of how many returned messages the relays are: "chain", "all" of them and those that were "tagged".
     """CREATE TABLE habit (
         what TEXT NOT NULL, value TEXT NOT NULL, count INTEGER NOT NULL, last INTEGER NOT NULL,
         PRIMARY KEY (what, value)) WITHOUT ROWID""",

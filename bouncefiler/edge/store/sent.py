@@ -68,13 +68,6 @@ class SentMailReader(Base):
             (strangers,) = db.execute("SELECT count(*) FROM contact WHERE first >= ? AND first < ?", span).fetchone()
         return SentBurst(messages, recipients, strangers, mailings)
 
-    def sent_usual(self, before: datetime, days: int) -> float:
-        """Return how many messages a day were sent in the `days` days before this moment, as far as they were read."""
-        span = (epoch(before - timedelta(days=days)), epoch(before))
-        with self._reading() as db:
-            (messages,) = db.execute("SELECT count(*) FROM sent WHERE sent_at >= ? AND sent_at < ?", span).fetchone()
-        return float(messages / days)
-
     def habits(self, what: str) -> Mapping[str, int]:
         """Return what of this sort the user's own mail has, and how often, most frequent first.
 

@@ -165,9 +165,7 @@ class Store(StoreReader, ChronicleWriter, ClueWriter, SentMail):
     ) -> Incident:
         """Keep the incident and put its (channel, alert) pairs in the outbox, all or nothing; return it with its id.
 
-        `notices` are what was told of it now.
-
-        An alert whose key the channel has had before is not put there again.
+        `notices` are what was told of it now. An alert whose key the channel has had before is not put there again.
         """
         with self._transaction() as db:
             id_ = db.execute(_KEEP_INCIDENT, incident_row(incident)).lastrowid
