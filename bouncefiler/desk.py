@@ -268,15 +268,15 @@ class Desk:
     def inquire(self, stopping: Callable[[], bool]) -> None:
         """Find out, as far as that is possible now, who sent what came back. Raises as the connection, StoreBroken."""
 
-        def elsewhere(message_ids: Sequence[str]) -> frozenset[str]:
+        def elsewhere(message_ids: Sequence[str]) -> frozenset[str] | None:
             try:
                 with self._connected() as connection:
-                    return connection.find_in_all_mail(message_ids[: sent.MAX_ASKED])
+                    return connection.find_in_all_mail(message_ids)
             except Throttled:
                 raise
             except AccountError as exc:
                 log.warning("%s: not looked for in all mail: %s", self.account.name, " ".join(str(exc).split()))
-                return frozenset()
+                return None
 
         self._lookout().inquire(elsewhere, present(), stopping)
 

@@ -6,7 +6,7 @@ It comes after filing and never in its way. What it needs of the outside is stat
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import Protocol
@@ -34,6 +34,15 @@ PATIENCE = timedelta(days=2)
 
 SAVING = timedelta(hours=1)
 """… and usually takes: a mail program saves what it sends after it has sent it, and a bounce comes within seconds."""
+
+AT_ONCE = 50
+"""About so many Message-IDs the server is asked at a time."""
+
+MAX_UNKNOWN = 50
+"""So many that it does not know as sent, and the rest of what came is of the same flood: it is not asked on."""
+
+MAX_ELSEWHERE = 500
+"""So many it is asked about in one inquiry at most. What was not asked about may be next time."""
 
 _MISSES = Reason.NOT_IN_SENT | Reason.NEVER_WROTE
 
@@ -92,19 +101,42 @@ class Witnesses:
 
     prove: Callable[[bytes, Collection[str]], Sequence[Proof]]
     """Verifies the signatures of these domains over a header block."""
-    elsewhere: Callable[[Sequence[str]], Collection[str]]
-    """Returns those of the Message-IDs that the server knows as sent, though they are not among the sent mail."""
+    elsewhere: Callable[[Sequence[str]], Collection[str] | None]
+    """Returns those of at most AT_ONCE Message-IDs that the server knows as sent, though they are not among the sent
+    mail; None when it cannot say, and is not to be asked again now."""
     is_shared: Callable[[str], bool]
     """Whether a domain, or one that it is under, is a large provider's, which millions share."""
 
 
 def inquire(files: Files, owner: Owner, witnesses: Witnesses, now: datetime, stopping: Callable[[], bool]) -> int:
     """Ask about all that waits, until told to stop; return how many were asked about. Raises what `files` raises."""
-    asked = 0
+    asked, elsewhere = 0, _Elsewhere(witnesses.elsewhere)
     while not stopping() and (batch := files.pending(now)):
-        _ask(files, batch, _known(files, owner, witnesses), witnesses, now)
+        _ask(files, batch, _known(files, owner, witnesses), replace(witnesses, elsewhere=elsewhere), now)
         asked += len(batch)
     return asked
+
+
+class _Elsewhere:
+    """Asks the server about messages that are not among the sent mail, until the answers tell what the rest is."""
+
+    def __init__(self, ask: Callable[[Sequence[str]], Collection[str] | None]) -> None:
+        self._ask = ask
+        self._left, self._unknown = MAX_ELSEWHERE, 0
+
+    def __call__(self, ids: Sequence[str]) -> Collection[str]:
+        found: set[str] = set()
+        rest = list(dict.fromkeys(ids))
+        while rest and self._left > 0 and self._unknown < MAX_UNKNOWN:
+            part, rest = rest[:AT_ONCE], rest[AT_ONCE:]
+            known = self._ask(part)
+            if known is None:
+                self._left = 0
+                break
+            found |= set(known)
+            self._left -= len(part)
+            self._unknown += len(part) - len(known)
+        return found
 
 
 def _known(files: Files, owner: Owner, witnesses: Witnesses) -> Known:
@@ -130,7 +162,7 @@ def _ask(files: Files, batch: Sequence[Pending], known: Known, witnesses: Witnes
     sent = files.sent_known(ids)
     missing = [id_ for id_ in _of_interest(batch, known) if id_ not in sent]
     if missing:
-        sent |= set(witnesses.elsewhere(missing))
+        sent |= set(witnesses.elsewhere(missing) or ())
     contacts = files.written_to({address for pending in batch for address in pending.clues.recipients})
     proofs = [_proofs(pending, known, witnesses) for pending in batch]
     found = [

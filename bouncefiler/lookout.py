@@ -53,7 +53,7 @@ class Lookout:
     channels: tuple[str, ...]
 
     def inquire(
-        self, elsewhere: Callable[[Sequence[str]], Collection[str]], now: datetime, stopping: Callable[[], bool]
+        self, elsewhere: Callable[[Sequence[str]], Collection[str] | None], now: datetime, stopping: Callable[[], bool]
     ) -> None:
         """Find out, as far as that is possible now, who sent what came back. Raises StoreBroken, and as `elsewhere`."""
         if not self.store.pending(now, limit=1):

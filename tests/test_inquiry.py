@@ -11,8 +11,9 @@ import pytest
 
 from bouncefiler.backscatter.proof import Outcome, Proof
 from bouncefiler.backscatter.provenance import Attribution, Clues, Coverage, Provenance, Reason
-from bouncefiler.inquiry import PATIENCE, Owner, Pending, Witnesses, inquire
+from bouncefiler.inquiry import AT_ONCE, MAX_ELSEWHERE, PATIENCE, Owner, Pending, Witnesses, inquire
 from bouncefiler.recognition.identity import Fingerprint
+from bouncefiler.sent import MAX_ASKED
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -119,6 +120,55 @@ def test_the_server_is_asked_only_about_what_looks_like_the_owners() -> None:
     inquire(shelf, OWNER, Witnesses(nobody, elsewhere, lambda _name: False), NOON, lambda: False)
 
     assert asked == [["<1@example.org>"]]
+
+
+@dataclass
+class AllMail:
+    """Knows some messages as sent, and notes how many it is asked about at a time; None of them when out of reach."""
+
+    known: Collection[str] | None
+    asked: list[int] = field(default_factory=list)
+
+    def __call__(self, ids: Sequence[str]) -> Collection[str] | None:
+        self.asked.append(len(ids))
+        return None if self.known is None else set(ids) & set(self.known)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "known", "asked"),
+    [
+        (30, 0, [30]),
+        (700, 0, [AT_ONCE]),  # one flood: what is not known of fifty is not known of the others
+        (700, 120, [AT_ONCE] * 4),  # 30 of the third fifty are not known, and all of the fourth
+        (700, 700, [AT_ONCE] * (MAX_ELSEWHERE // AT_ONCE)),
+        (700, None, [AT_ONCE]),
+    ],
+)
+def test_of_a_flood_the_server_is_asked_about_so_many_as_tell_what_it_is(
+    waiting: int, known: int | None, asked: list[int]
+) -> None:
+    """A search takes it a tenth of a second, and it keeps count of what a client asks."""
+    shelf = Shelf([pending(n) for n in range(waiting)], batch=500)
+    all_mail = AllMail(None if known is None else {f"<{n}@example.org>" for n in range(known)})
+    inquire(shelf, OWNER, Witnesses(nobody, all_mail, lambda _name: False), NOON, lambda: False)
+
+    assert all_mail.asked == asked
+    genuine = [what for what, _ in shelf.found.values() if what.provenance is Provenance.GENUINE]
+    assert len(genuine) == min(known or 0, MAX_ELSEWHERE)
+    assert len(shelf.found) == waiting
+
+
+def test_the_server_is_asked_about_what_comes_in_small_numbers_however_many_batches_there_are() -> None:
+    shelf = Shelf([pending(n) for n in range(20)], batch=1)
+    all_mail = AllMail({"<19@example.org>"})
+    inquire(shelf, OWNER, Witnesses(nobody, all_mail, lambda _name: False), NOON, lambda: False)
+
+    assert all_mail.asked == [1] * 20
+    assert shelf.found["19"][0].provenance is Provenance.GENUINE
+
+
+def test_the_server_takes_as_many_ids_at_once_as_it_is_asked_about() -> None:
+    assert AT_ONCE <= MAX_ASKED
 
 
 def test_signatures_of_the_owners_domains_are_verified_and_their_keys_remembered() -> None:
