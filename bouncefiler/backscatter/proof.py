@@ -5,8 +5,12 @@ Who verifies it is `edge.dkim`.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+
+from bouncefiler.backscatter.domains import aligned, domain_name
 
 
 class Outcome(StrEnum):
@@ -40,3 +44,17 @@ class Proof:
     covers_date: bool = False
     body_intact: bool | None = None
     """Whether the body is as it was signed; None when that cannot be told. Who returns mail often changes it."""
+
+
+# The d= of a signature (RFC 6376, 3.5), and whatever looks like it; so written that no match takes in the next one.
+_D = re.compile(rb"d[\x00-\x20]*=[\x00-\x20]*([^;:\x00-\x20]{1,260})")
+
+
+def may_be_signed(header: bytes, domains: Iterable[str]) -> bool:
+    """Whether a header block may have a signature of one of these domains, or of one aligned with them. No is sure.
+
+    What comes back of other people's mail is signed by others, if at all, and need not be verified.
+    """
+    told = {domain_name(found.decode("ascii", "replace")) for found in set(_D.findall(header))}
+    wanted = {domain_name(domain) for domain in domains}
+    return any(aligned(one, other) for one in told if one for other in wanted if other)

@@ -7,11 +7,11 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bouncefiler.backscatter.domains import ABSENT, UNKNOWN, Answer, Status
-from bouncefiler.backscatter.proof import Outcome, Proof
+from bouncefiler.backscatter.proof import Outcome, Proof, may_be_signed
 from bouncefiler.backscatter.records import Key, key_of, tags
 from bouncefiler.edge.dkim import MAX_BODY, MAX_SIGNATURES, prove
 from tests.nameserver import Fault, Nameserver, serving
@@ -169,6 +169,15 @@ def test_only_signatures_of_aligned_domains_are_looked_at(server: Nameserver) ->
     assert proof(server, signing_key().sign(MESSAGE, domain="mail.example.org")).domain == "mail.example.org"
 
 
+def test_most_signatures_of_others_are_told_without_reading_them() -> None:
+    signed = signing_key().sign(MESSAGE, domain="mail.example.org")
+
+    assert may_be_signed(signed, {"example.org"})
+    assert may_be_signed(signed, {"Sub.Mail.Example.ORG"})
+    assert not may_be_signed(signed, {"example.com", "badexample.org"})
+    assert not may_be_signed(MESSAGE, {"example.org"})
+
+
 def test_of_several_signatures_each_is_told(server: Nameserver) -> None:
     twice = signing_key().sign(signing_key().sign(MESSAGE, domain="mail.example.org"))
     many = MESSAGE
@@ -305,6 +314,41 @@ PIECES = st.sampled_from(
 def test_any_octets_prove_nothing_and_raise_nothing(octets: bytes, whole: bool) -> None:
     assert all(
         found.outcome is Outcome.INVALID for found in prove(octets, with_key, domains={"example.org"}, whole=whole)
+    )
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            (
+                *(
+                    b"DKIM-Signature:",
+                    b"X:",
+                    b"\r\n",
+                    b"\n",
+                    b"\r",
+                    b" ",
+                    b"\t",
+                    b"\x1f",
+                    b";",
+                    b"=",
+                    b":",
+                    b"d",
+                    b"d=",
+                ),
+                *(b"s=k1;", b"h=from;", b"example.org", b"d=example.org;", b".", b"a", b"bd=", b"d=d="),
+            )
+        ),
+        max_size=8,
+    ).map(b"".join)
+)
+@example(b"d=example.org")
+@example(b"a=x; d =\r\n\texample.org")
+def test_no_signature_is_passed_over(octets: bytes) -> None:
+    returned = b"X: d=\r\nDKIM-Signature:" + octets + b";s=k1; h=from\r\n"
+
+    assert may_be_signed(returned, {"example.org"}) or not prove(
+        returned, with_key, domains={"example.org"}, whole=False
     )
 
 
