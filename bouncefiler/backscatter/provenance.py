@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntFlag, StrEnum
+from functools import cached_property
 
 from bouncefiler.backscatter import domains
 from bouncefiler.backscatter.proof import Outcome, Proof
@@ -94,7 +95,7 @@ class Reason(IntFlag):
     """Its Message-ID is of a host that the owner's have, and made as none of these is: programs have their ways."""
 
 
-_PROOF = Reason.IN_SENT | Reason.SIGNED
+_PROOF = int(Reason.IN_SENT | Reason.SIGNED)
 _WEIGHTS: Mapping[Reason, int] = {
     Reason.NOT_IN_SENT: -1,
     Reason.PROVIDER_SIGNED: 1,
@@ -115,6 +116,7 @@ _WEIGHTS: Mapping[Reason, int] = {
     Reason.NEVER_WROTE: -1,
     Reason.FOREIGN_SHAPE: -1,
 }
+_WEIGHED = tuple((int(reason), weight) for reason, weight in _WEIGHTS.items())  # arithmetic with flags is slow
 _ENOUGH = 2
 
 
@@ -157,9 +159,12 @@ class Coverage:
         return self.since <= moment - IN_TRANSIT and moment <= self.until + CLOCKS_APART
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Known:
-    """What is known of the owner's own mail; addresses, domains and hosts in lower case."""
+    """What is known of the owner's own mail; addresses, domains and hosts in lower case.
+
+    Without slots: what follows from it is found out once for a thousand messages.
+    """
 
     identities: frozenset[str] = frozenset()
     coverage: Coverage = field(default_factory=Coverage)
@@ -177,10 +182,25 @@ class Known:
     shared: frozenset[str] = frozenset()
     """Which of the domains and relays here are those of large providers, which millions share."""
 
-    @property
+    @cached_property
     def domains(self) -> frozenset[str]:
         """The domains of the owner's addresses."""
         return frozenset(domain for address in self.identities if (domain := domain_of(address)))
+
+    @cached_property
+    def id_networks(self) -> frozenset[str]:
+        """What the hosts in the owner's Message-IDs share with those beside them."""
+        return frozenset(map(network, self.id_domains))
+
+    @cached_property
+    def knows_ids(self) -> bool:
+        """Whether enough Message-IDs are known to say what is none of the owner's."""
+        return sum(self.id_domains.values()) >= HABIT
+
+    @cached_property
+    def knows_shapes(self) -> bool:
+        """Whether enough of them are known to say what they look like."""
+        return sum(self.id_shapes.values()) >= HABIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,16 +242,16 @@ class Found:
 
 def attribute(clues: Clues, received_at: datetime, known: Known, found: Found) -> Attribution:
     """Weigh what a bounce shows against what is known."""
-    reasons = Reason.NOTHING
+    bits = 0
     for reason in _reasons(clues, received_at, known, found):
-        reasons |= reason
-    return Attribution(_weigh(reasons), reasons)
+        bits |= int(reason)
+    return Attribution(_weigh(bits), Reason(bits))
 
 
-def _weigh(reasons: Reason) -> Provenance:
-    if reasons & _PROOF:
+def _weigh(bits: int) -> Provenance:
+    if bits & _PROOF:
         return Provenance.GENUINE
-    weight = sum(weight for reason, weight in _WEIGHTS.items() if reason in reasons)
+    weight = sum(weight for bit, weight in _WEIGHED if bits & bit)
     if abs(weight) < _ENOUGH:
         return Provenance.UNKNOWN
     return Provenance.GENUINE if weight > 0 else Provenance.FORGED
@@ -313,19 +333,17 @@ def _by_look(clues: Clues, known: Known) -> Iterator[Reason]:
     if clues.from_ and known.identities and clues.from_ not in known.identities:
         yield Reason.OTHER_SENDER
     of_ids = hosts[: len(hosts) - len(clues.relays)]
-    if not of_ids or sum(known.id_domains.values()) < HABIT:
+    if not of_ids or not known.knows_ids:
         return
     if not any(_usual(host, known) for host in of_ids):
         yield Reason.FOREIGN_ID
-    elif sum(known.id_shapes.values()) >= HABIT and not any(
-        shape_of(normal(id_)) in known.id_shapes for id_ in clues.ids
-    ):
+    elif known.knows_shapes and not any(shape_of(normal(id_)) in known.id_shapes for id_ in clues.ids):
         yield Reason.FOREIGN_SHAPE
 
 
 def _usual(host: str, known: Known) -> bool:
     """Whether the owner's ids are of this host, or one beside it: programs write the name of the machine there."""
-    return host in known.id_domains or any(network(host) == network(other) for other in known.id_domains)
+    return host in known.id_domains or network(host) in known.id_networks
 
 
 # ── what a bounce shows ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -13,9 +13,10 @@ MAX_HEADER_OCTETS = 65_536
 
 def header_block(raw: bytes) -> bytes | None:
     """Return the part before the first blank line; None when `raw` ends before it and may have been cut there."""
-    ends = [end for mark in (b"\r\n\r\n", b"\n\n") if (end := raw.find(mark)) >= 0]
-    if ends:
-        return raw[: min(ends)]
+    end = raw.find(b"\r\n\r\n")
+    earlier = raw.find(b"\n\n", 0, None if end < 0 else end)
+    if earlier >= 0 or end >= 0:
+        return raw[: earlier if earlier >= 0 else end]
     return raw[:MAX_HEADER_OCTETS] if len(raw) >= MAX_HEADER_OCTETS else None
 
 
