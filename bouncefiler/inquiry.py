@@ -6,6 +6,7 @@ It comes after filing and never in its way. What it needs of the outside is stat
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import chain
@@ -82,6 +83,9 @@ class Files(Protocol):
 
     def learn(self, what: str, values: Iterable[str], now: datetime) -> None:
         """Count these values among what is usual."""
+
+    def at_once(self) -> AbstractContextManager[None]:
+        """Have what is written in this context written together, when it ends; nothing of it when that raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,10 +173,11 @@ def _ask(files: Files, batch: Sequence[Pending], known: Known, witnesses: Witnes
         attribute(pending.clues, pending.received_at, known, Found(sent, contacts, proof))
         for pending, proof in zip(batch, proofs, strict=True)
     ]
-    _learn(files, zip(batch, found, strict=True), chain.from_iterable(proofs), known, now)
-    files.attribute(
-        ((pending, what, _settled(pending, what, now)) for pending, what in zip(batch, found, strict=True)), now
-    )
+    with files.at_once():
+        _learn(files, zip(batch, found, strict=True), chain.from_iterable(proofs), known, now)
+        files.attribute(
+            ((pending, what, _settled(pending, what, now)) for pending, what in zip(batch, found, strict=True)), now
+        )
 
 
 def _of_interest(batch: Sequence[Pending], known: Known) -> list[str]:
@@ -213,8 +218,7 @@ def _learn(
         files.learn("selector", keys, now)
     if files.habits("chain").get("all", 0) >= MAX_LESSONS:
         return
-    for pending, what in found:
-        if Reason.IN_SENT in what.reasons and pending.clues.relays:
-            lessons = lessons_of(pending.clues)
-            files.learn("relay", lessons.relays, now)
-            files.learn("chain", ("all", "tagged") if lessons.tagged else ("all",), now)
+    lessons = [lessons_of(p.clues) for p, what in found if Reason.IN_SENT in what.reasons and p.clues.relays]
+    if lessons:
+        files.learn("relay", [relay for lesson in lessons for relay in lesson.relays], now)
+        files.learn("chain", ["all"] * len(lessons) + ["tagged"] * sum(lesson.tagged for lesson in lessons), now)

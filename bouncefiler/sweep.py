@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -201,6 +201,9 @@ class Journal(Ledger, Protocol):
 
     def finish(self, plan: Plan) -> None:
         """Write down the watermark, and count the bounces that were left, once all else in the plan is done."""
+
+    def at_once(self) -> AbstractContextManager[None]:
+        """Have what is written in this context written together, when it ends; nothing of it when that raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -465,16 +468,18 @@ def _begin(plan: Plan, mover: Mover, journal: Journal) -> Callable[[], Report]:
     """
     _settle(plan.settlements, mover, journal)
     moved = 0
-    last: Callable[[], int] = int
+    last: Callable[[], Callable[[], int]] = partial(partial, int)
     for batch in plan.batches:
-        moved += last()
+        moved += last()()
         target = mover.prepare(batch.to)
         journal.intend(batch, target, mover.method)
-        last = partial(_settle_moved, journal, batch, mover.begin_move(batch))
+        last = partial(_answered, journal, batch, mover.begin_move(batch))
 
     def end() -> Report:
-        done = moved + last()
-        journal.finish(plan)
+        settle_last = last()
+        with journal.at_once():
+            done = moved + settle_last()
+            journal.finish(plan)
         outcomes = Counter(settlement.outcome for settlement in plan.settlements)
         return Report(
             scanned=plan.scanned,
@@ -488,8 +493,9 @@ def _begin(plan: Plan, mover: Mover, journal: Journal) -> Callable[[], Report]:
     return end
 
 
-def _settle_moved(journal: Journal, batch: MoveBatch, answer: Callable[[], Moved]) -> int:
-    return journal.settle_moved(batch, answer())
+def _answered(journal: Journal, batch: MoveBatch, answer: Callable[[], Moved]) -> Callable[[], int]:
+    """Wait for the server's answer; what comes back writes it down."""
+    return partial(journal.settle_moved, batch, answer())
 
 
 def _settle(settlements: Sequence[Settlement], mover: Mover, journal: Journal) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -31,6 +32,7 @@ class Shelf:
     asked: set[str] = field(default_factory=set)
     found: dict[str, tuple[Attribution, bool]] = field(default_factory=dict)
     usual: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    lessons: int = 0
 
     def pending(self, _now: datetime) -> Sequence[Pending]:
         return [pending for pending in self.waiting if pending.fingerprint not in self.asked][: self.batch]
@@ -51,6 +53,10 @@ class Shelf:
 
     def learn(self, what: str, values: Iterable[str], _now: datetime) -> None:
         self.usual[what].update(values)
+        self.lessons += 1
+
+    def at_once(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 def pending(number: int, clues: Clues | None = None, noted: datetime = NOON, signed: bytes = b"") -> Pending:
@@ -215,9 +221,20 @@ def test_the_way_of_the_owners_mail_is_learnt_from_what_is_proved_to_be_theirs()
     ask(shelf)
 
     assert shelf.usual["relay"] == Counter({"example.org": 4})
+    assert shelf.usual["chain"] == Counter({"all": 4})
     assert Reason.OWN_RELAY in shelf.found["8"][0].reasons
     assert Reason.OTHER_RELAYS in shelf.found["9"][0].reasons
     assert shelf.found["9"][0].provenance is Provenance.FORGED
+
+
+def test_what_a_batch_teaches_is_written_down_at_once() -> None:
+    """A first clean learns from a thousand messages: one by one, it would wait for the disk two thousand times."""
+    mine = [pending(n, Clues((f"<{n}@example.org>",), relays=("out1.example.org",))) for n in range(300)]
+    shelf = Shelf(mine, frozenset(f"<{n}@example.org>" for n in range(300)), batch=300)
+    ask(shelf)
+
+    assert shelf.usual["relay"] == Counter({"example.org": 300})
+    assert shelf.lessons == 2
 
 
 class TestAskingAgain:

@@ -93,6 +93,8 @@ class Fused:
     fuse: Callable[[str], None]
 
     def __getattr__(self, name: str) -> Any:
+        if name == "at_once":
+            return self._at_once
         method = getattr(self.store, name)
         if name not in {"intend", "settle_moved", "settle", "finish"}:
             return method
@@ -104,6 +106,13 @@ class Fused:
             return result
 
         return fused
+
+    @contextmanager
+    def _at_once(self) -> Iterator[None]:
+        with self.store.at_once():
+            yield
+            self.fuse("before all of it is written")
+        self.fuse("after it")
 
 
 @contextmanager
@@ -324,6 +333,17 @@ def test_a_flood_is_planned_in_parts(tmp_path: Path) -> None:
     assert report.moved == 5_000
     assert max(len(plan.moves) for plan in onlooker.plans) == MAX_JUDGED
     assert sum(plan.scanned for plan in onlooker.plans) == 5_000
+
+
+def test_the_journal_waits_for_the_disk_twice_a_plan(tmp_path: Path) -> None:
+    account, said = mailbox(), list[str]()
+    with opened(tmp_path / "s") as store:
+        store._db.set_trace_callback(said.append)
+        clean(account, store, replace(TASK, page=MAX_JUDGED), Onlooker([]))
+
+        assert said.count("COMMIT") == 2
+        (intent,) = (n for n, sql in enumerate(said) if sql.startswith("INSERT INTO batch"))
+        assert intent < said.index("COMMIT") < next(n for n, sql in enumerate(said) if sql.startswith("UPDATE move"))
 
 
 class TestBrake:

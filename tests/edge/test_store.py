@@ -190,6 +190,25 @@ class TestJournal:
 
         assert running.settle_moved(batch(3), all_moved(batch(3))) == 1
 
+    def test_what_is_written_at_once_is_written_whole_or_not_at_all(self, running: Store) -> None:
+        running.intend(batch(3), TARGET, Method.MOVE)
+        plan = Plan(left=(Left(judged(4), "late"),), watermark=Watermark("INBOX", 9, 4))
+
+        def interrupted() -> int:
+            running.settle_moved(batch(3), all_moved(batch(3)))
+            running.finish(plan)
+            return 1 // 0
+
+        with pytest.raises(ZeroDivisionError), running.at_once():
+            interrupted()
+        assert (uids(running.open_entries()), running.watermark("INBOX"), len(running.history(NOON))) == ([3], None, 0)
+
+        with running.at_once():
+            running.settle_moved(batch(3), all_moved(batch(3)))
+            running.finish(plan)
+        assert (running.open_entries(), running.watermark("INBOX")) == ((), plan.watermark)
+        assert len(running.history(NOON)) == 2
+
     def test_a_move_outside_a_run_is_a_mistake_of_ours(self, store: Store) -> None:
         with pytest.raises(RuntimeError, match="begin_run"):
             store.intend(batch(3), TARGET, Method.MOVE)

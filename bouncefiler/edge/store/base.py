@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Self, TypeVar
@@ -13,6 +13,9 @@ from bouncefiler.edge.store.rows import Row
 from bouncefiler.errors import StoreBroken
 
 T = TypeVar("T")
+
+MAX_PARAMETERS = 500
+"""How many values are put into one statement; SQLite before 3.32 takes 999."""
 
 
 class Base:
@@ -57,3 +60,18 @@ class Writable(Base):
 def only(rows: Sequence[T]) -> T | None:
     """Return the first row; None when there is none."""
     return rows[0] if rows else None
+
+
+def parts_of(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Part the values into as many as one statement takes."""
+    for start in range(0, len(values), MAX_PARAMETERS):
+        yield values[start : start + MAX_PARAMETERS]
+
+
+def those_in(db: sqlite3.Connection, table: str, column: str, keys: Collection[bytes]) -> tuple[bytes, ...]:
+    """Return those of the keys that this column of the table has; the names are ours."""
+    found = list[bytes]()
+    for part in parts_of(list(keys)):
+        sql = f"SELECT {column} FROM {table} WHERE {column} IN ({','.join('?' * len(part))})"  # noqa: S608 - see above
+        found.extend(key for (key,) in db.execute(sql, part))
+    return tuple(found)

@@ -18,12 +18,12 @@ from bouncefiler.backscatter.provenance import (
     counts,
     failures_of,
 )
-from bouncefiler.edge.store.base import Base, Writable, only
+from bouncefiler.edge.store.base import Base, Writable, only, those_in
 from bouncefiler.edge.store.rows import Row, epoch, moment_of, moment_or_none, storable, to_fingerprint
 from bouncefiler.edge.store.schema import CAUSES, KINDS, PROVENANCES
 from bouncefiler.filing.plan import Judged
 from bouncefiler.inquiry import Pending
-from bouncefiler.recognition.verdict import Cause, Kind
+from bouncefiler.recognition.verdict import Cause, Kind, Verdict
 
 MAX_HEADERS = 2_000
 """How many returned header blocks may wait to be verified: a flood of 100,000 is judged by its first ones."""
@@ -103,49 +103,50 @@ class ClueWriter(ClueReader, Writable):
 
 
 def note_clues(db: sqlite3.Connection, judged: Iterable[Judged]) -> None:
-    """Keep what these messages show of the ones that they return, until it is settled who sent those."""
+    """Keep what these messages show of the ones that they return, until it is settled who sent those.
+
+    What was noted before, or has been counted, is passed over.
+    """
     (began,) = db.execute("SELECT max(began) FROM run").fetchone()
     room = MAX_HEADERS - db.execute("SELECT count(*) FROM clue WHERE header IS NOT NULL").fetchone()[0]
-    for item in judged:
-        if not counts(item.verdict.kind):
-            continue
+    clues, failures = list[Row](), list[Row]()
+    for key, item in _unseen(db, judged).items():
         signed = item.verdict.original.signed if item.verdict.original and room > 0 else b""
-        if _note(db, item, began, signed):
-            room -= bool(signed)
-            db.executemany(_NOTE_FAILURE, _failure_rows(item))
+        room -= bool(signed)
+        received_at = epoch(item.arrival.received_at)
+        noted = received_at if began is None else began
+        clues.append((key, noted, noted, _written(clues_of(item.verdict)), signed or None))
+        failures.extend(_failure_rows(key, received_at, item.verdict))
+    # Sorted, they go into the tables one behind the other: much less is read and shifted.
+    db.executemany("INSERT INTO clue (fingerprint, noted, due, clues, header) VALUES (?, ?, ?, ?, ?)", sorted(clues))
+    db.executemany(_NOTE_FAILURE, sorted(failures))
 
 
-def _note(db: sqlite3.Connection, item: Judged, began: int | None, signed: bytes) -> bool:
-    """Note the clues of one message; return False when they were noted before, or it has been counted."""
-    clues = clues_of(item.verdict)
-    row = (
-        bytes.fromhex(item.arrival.fingerprint),
-        epoch(item.arrival.received_at) if began is None else began,
-        json.dumps({name: value for name in _CLUES if (value := getattr(clues, name))}, separators=(",", ":")),
-        signed or None,
-    )
-    return db.execute(_NOTE_CLUE, row).rowcount == 1
+def _unseen(db: sqlite3.Connection, judged: Iterable[Judged]) -> dict[bytes, Judged]:
+    """Return those that count and are not known yet, each once, by their fingerprints as they are stored."""
+    found: dict[bytes, Judged] = {}
+    for item in judged:
+        if counts(item.verdict.kind):
+            found.setdefault(bytes.fromhex(item.arrival.fingerprint), item)
+    for table in ("clue", "sighting", "folded"):
+        for key in those_in(db, table, "fingerprint", found):
+            del found[key]
+    return found
 
 
 _CLUES = tuple(field.name for field in fields(Clues))
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def _failure_rows(item: Judged) -> Iterator[Row]:
-    for failure in failures_of(item.verdict):
-        yield (
-            bytes.fromhex(item.arrival.fingerprint),
-            storable(failure.address),
-            epoch(item.arrival.received_at),
-            CAUSES.index(failure.cause),
-            failure.permanent,
-        )
+def _written(clues: Clues) -> str:
+    return _to_json({name: value for name in _CLUES if (value := getattr(clues, name))})
 
 
-_NOTE_CLUE = (
-    "INSERT INTO clue (fingerprint, noted, due, clues, header) SELECT ?1, ?2, ?2, ?3, ?4"
-    " WHERE NOT EXISTS (SELECT 1 FROM sighting WHERE fingerprint = ?1)"
-    " AND NOT EXISTS (SELECT 1 FROM folded WHERE fingerprint = ?1) ON CONFLICT (fingerprint) DO NOTHING"
-)
+def _failure_rows(key: bytes, received_at: int, verdict: Verdict) -> Iterator[Row]:
+    for failure in failures_of(verdict):
+        yield (key, storable(failure.address), received_at, CAUSES.index(failure.cause), failure.permanent)
+
+
 _NOTE_FAILURE = (
     "INSERT OR IGNORE INTO failure (fingerprint, address, received_at, cause, permanent) VALUES (?, ?, ?, ?, ?)"
 )

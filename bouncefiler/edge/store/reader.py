@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from bouncefiler.backscatter.incident import Diagnosis, Incident
 from bouncefiler.backscatter.provenance import Provenance
-from bouncefiler.edge.store.base import Base, only
+from bouncefiler.edge.store.base import Base, only, parts_of
 from bouncefiler.edge.store.chronicle import ChronicleReader
 from bouncefiler.edge.store.clues import ClueReader
 from bouncefiler.edge.store.database import (
@@ -50,9 +50,6 @@ from bouncefiler.recognition.verdict import Kind
 from bouncefiler.report.chronicle import DayTotal
 
 T = TypeVar("T")
-
-MAX_PARAMETERS = 500
-"""How many values are put into one statement; SQLite before 3.32 takes 999."""
 
 _STRETCHING = 50_000
 
@@ -95,8 +92,7 @@ class StoreReader(ChronicleReader, ClueReader, PastReader, SentMailReader, Base)
         self, decode: Callable[[Row], T], sql: str, fingerprints: Collection[Fingerprint]
     ) -> Iterator[T]:
         keys = [bytes.fromhex(fingerprint) for fingerprint in fingerprints]
-        for start in range(0, len(keys), MAX_PARAMETERS):
-            part = keys[start : start + MAX_PARAMETERS]
+        for part in parts_of(keys):
             yield from self._read(decode, f"{sql} fingerprint IN ({','.join('?' * len(part))})", part)
 
     def watermark(self, folder: str) -> Watermark | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from bouncefiler.edge.store.base import Base, Writable
+from bouncefiler.edge.store.base import Base, Writable, those_in
 from bouncefiler.edge.store.rows import EPOCH, KEPT, Row, epoch, moment_or_none, storable
 from bouncefiler.recognition import message_id
 from bouncefiler.recognition.outgoing import Habit, Outgoing, contact_key
@@ -24,8 +24,6 @@ KEY_IN_USE = timedelta(days=60)
 
 _MANY_CONTACTS = 5_000
 
-_AT_ONCE = 500
-
 
 class SentMailReader(Base):
     """What of a StoreReader is about sent mail; fulfils the reading half of sent.SentLedger."""
@@ -41,7 +39,7 @@ class SentMailReader(Base):
         """Return those of these addresses that a message was sent to, as far as they are remembered."""
         asked = {contact_key(address.lower().encode("utf-8", "replace")): address for address in addresses}
         with self._reading() as db:
-            return frozenset(asked[key] for key in _those_in(db, "contact", "address", asked))
+            return frozenset(asked[key] for key in those_in(db, "contact", "address", asked))
 
     def sent_marks(self) -> tuple[SentMark, ...]:
         """See sent.SentLedger."""
@@ -126,17 +124,8 @@ def tidy_sent(db: sqlite3.Connection, horizon: int) -> None:
     _trim_contacts(db)
 
 
-def _known(db: sqlite3.Connection, keys: Collection[bytes]) -> Iterator[bytes]:
-    return _those_in(db, "sent", "id", keys)
-
-
-def _those_in(db: sqlite3.Connection, table: str, column: str, keys: Collection[bytes]) -> Iterator[bytes]:
-    wanted = list(keys)
-    for start in range(0, len(wanted), _AT_ONCE):
-        some = wanted[start : start + _AT_ONCE]
-        marks = ",".join("?" * len(some))
-        sql = f"SELECT {column} FROM {table} WHERE {column} IN ({marks})"  # noqa: S608 - names of ours and "?"
-        yield from [key for (key,) in db.execute(sql, some)]
+def _known(db: sqlite3.Connection, keys: Collection[bytes]) -> tuple[bytes, ...]:
+    return those_in(db, "sent", "id", keys)
 
 
 def _row(mail: Outgoing) -> Row:

@@ -73,7 +73,16 @@ class Store(StoreReader, ChronicleWriter, ClueWriter, SentMail):
             os.close(self._lock)
 
     @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """See sweep.Journal."""
+        with self._transaction():
+            yield
+
+    @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
+        if self._db.in_transaction:
+            yield self._db  # what is at hand is written by `at_once`
+            return
         with translated(self._path):
             if identities(self._path) != self._files:
                 raise StoreBroken(f"{self._path} or its lock was replaced while in use; run bouncefiler again")
@@ -129,7 +138,7 @@ class Store(StoreReader, ChronicleWriter, ClueWriter, SentMail):
                 "UPDATE move SET state = ?, to_uidvalidity = ?, to_uid = ? WHERE batch = ? AND uid = ? AND state = 0",
                 ((state, moved.to_uidvalidity, named[uid], number, uid) for uid in batch.uids if uid in named),
             ).rowcount
-            _count_moved(db, (id_ for (id_,) in db.execute("SELECT id FROM move WHERE batch = ?", (number,))))
+            _count_moved(db, "move.batch", [number])
         return max(settled, 0)
 
     def settle(self, settlements: Iterable[Settlement]) -> None:
@@ -140,7 +149,7 @@ class Store(StoreReader, ChronicleWriter, ClueWriter, SentMail):
                 "UPDATE move SET state = ?, to_uidvalidity = ?, to_uid = ? WHERE id = ? AND state = 0",
                 map(settlement_row, settled),
             )
-            _count_moved(db, (settlement.entry.id for settlement in settled))
+            _count_moved(db, "move.id", [settlement.entry.id for settlement in settled])
 
     def finish(self, plan: Plan) -> None:
         """Write down how far the folder has been read, and count the bounces that were left."""
@@ -296,23 +305,26 @@ def _count(db: sqlite3.Connection, sightings: Iterable[Sighting]) -> None:
     )
 
 
-def _count_moved(db: sqlite3.Connection, ids: Iterable[int]) -> None:
-    """Remember those of these messages that were filed, and count the bounces among them; not what was put back."""
-    moved = [(id_, OUTCOMES.index(Outcome.MOVED)) for id_ in ids]
+def _count_moved(db: sqlite3.Connection, column: str, values: Iterable[int]) -> None:
+    """Remember what was filed of the moves whose column has one of these values, and count the bounces among it.
+
+    Not so what was put back.
+    """
+    moved = [(value, OUTCOMES.index(Outcome.MOVED)) for value in values]
     db.executemany(
-        "INSERT INTO filed (fingerprint, folder, last_uid) SELECT fingerprint, folder.id, max(source_uidnext - 1, 0)"
+        "INSERT INTO filed (fingerprint, folder, last_uid) SELECT fingerprint, folder.id, max(source_uidnext - 1, 0)"  # noqa: S608 - ours
         " FROM move JOIN batch ON batch.id = move.batch"
         " JOIN folder ON name = source AND folder.uidvalidity = batch.uidvalidity"
-        " WHERE move.id = ? AND state = ? AND undoes IS NULL"
+        f" WHERE {column} = ? AND state = ? AND undoes IS NULL ORDER BY fingerprint"
         # Not raised when a twin is filed later: what was put back in between has a higher UID, and must stay.
         " ON CONFLICT (fingerprint, folder) DO NOTHING",
         moved,
     )
     db.executemany(
-        "INSERT INTO sighting (fingerprint, received_at, kind, cause, provenance)"
+        "INSERT INTO sighting (fingerprint, received_at, kind, cause, provenance)"  # noqa: S608 - ours
         " SELECT fingerprint, received_at, kind, coalesce(cause, 0), 0 FROM move"
-        " WHERE id = ? AND state = ? AND undoes IS NULL AND kind IN (?, ?, ?, ?)"
-        " AND NOT EXISTS (SELECT 1 FROM folded WHERE folded.fingerprint = move.fingerprint)"
+        f" WHERE {column} = ? AND state = ? AND undoes IS NULL AND kind IN (?, ?, ?, ?)"
+        " AND NOT EXISTS (SELECT 1 FROM folded WHERE folded.fingerprint = move.fingerprint) ORDER BY fingerprint"
         " ON CONFLICT (fingerprint) DO NOTHING",
         ((*which, *_COUNTED) for which in moved),
     )
