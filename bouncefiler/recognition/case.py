@@ -12,8 +12,8 @@ from bouncefiler.recognition import dsn
 from bouncefiler.recognition.dsn import DeliveryStatus
 from bouncefiler.recognition.index import words_of
 from bouncefiler.recognition.message import MAX_HEADER_OCTETS, Message, header_block_at, original_of
-from bouncefiler.recognition.rule import RECIPIENT_FIELDS, Facts
-from bouncefiler.recognition.rulebook import Rulebook
+from bouncefiler.recognition.rule import Facts, header_of
+from bouncefiler.recognition.rulebook import Candidates, Rulebook, Table
 from bouncefiler.recognition.text import fold
 from bouncefiler.recognition.verdict import Evidence, Original
 
@@ -41,11 +41,22 @@ class Case:
         return Facts(self._fact)
 
     def _fact(self, name: str) -> str:
+        if name in _WORKED_OUT:
+            return _WORKED_OUT[name](self)
+        header = header_of(name)
         if name.startswith("header."):
-            return " ".join(self.message.headers.all(name.removeprefix("header.")))
-        if name in _FROM_BODY:
-            return _FROM_BODY[name](self)
-        return "" if name in RECIPIENT_FIELDS else self.message.headers.text(name.replace("_", "-"))
+            return " ".join(self.message.headers.all(header))
+        return self.message.headers.text(header) if header else ""
+
+    @cached_property
+    def outer(self) -> Mapping[Table, Candidates]:
+        """The rules that may fit, of those that look at header fields."""
+        return self.rulebook.outer.candidates(self.facts, self.message.headers.names)
+
+    @cached_property
+    def inner(self) -> Mapping[Table, Candidates]:
+        """The rules that may fit, of those that look at the text alone."""
+        return self.rulebook.inner.candidates(self.facts, self.message.headers.names)
 
     @cached_property
     def _split(self) -> tuple[str, str]:
@@ -178,7 +189,7 @@ def _of_original(name: str) -> Callable[[Case], str]:
     return lambda case: str(getattr(case.original, name)) if case.original else ""
 
 
-_FROM_BODY: Mapping[str, Callable[[Case], str]] = {
+_WORKED_OUT: Mapping[str, Callable[[Case], str]] = {
     "text": lambda case: case.human[:MAX_WORDS_CHARS],
     "from_address": lambda case: from_address(case.message.headers.text("from")),
     "part": lambda case: " ".join(part.content_type for part in case.message.parts),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 
 from bouncefiler.recognition.case import MAX_EXCERPT_CHARS, Case
 from bouncefiler.recognition.rule import Facts, Rule
-from bouncefiler.recognition.rulebook import Layout, Rulebook
+from bouncefiler.recognition.rulebook import Layout, Rulebook, fitting
 from bouncefiler.recognition.status import EnhancedStatus, statuses_in
 from bouncefiler.recognition.verdict import Cause, Evidence, Recipient
 
@@ -25,28 +25,39 @@ def _cause(case: Case, recipient: Recipient, layout: Layout | None) -> tuple[Cau
     """The first that answers. What is said of this recipient comes before what the text says of all."""
     book = case.rulebook
     facts = recipient_facts(case, recipient)
+    said = book.spoken.candidates(facts, case.message.headers.names)
     codes = _statuses(recipient)
+    return (
+        _first((rule, found) for rule in book.user if rule.cause and (found := rule.find(facts)))
+        or _first(fitting(said.get(book.hosts, ()), facts))
+        or _by_status(book, recipient, codes, "exact")
+        or _first(fitting(said.get(book.phrases, ()), facts))
+        or _by_status(book, recipient, codes, "plain")
+        or _first(fitting(said.get(book.weak_phrases, ()), facts))
+        or _by_text(case, recipient, facts, codes, layout)
+    )
+
+
+def _by_text(
+    case: Case, recipient: Recipient, facts: Facts, codes: Iterable[EnhancedStatus], layout: Layout | None
+) -> tuple[Cause, Evidence | None]:
+    """The same, where what is said of the recipient does not answer."""
+    book = case.rulebook
     text = Facts(
         lambda name: case.whole_text if name == "diagnostic_code" else facts.text(name),
         {"diagnostic_code": case.folded_text},
         {"diagnostic_code": case.text_words},
     )
+    said = book.spoken.candidates(text, case.message.headers.names)
     speaks = _says_something(recipient.diagnostic_code)
-    backed = recipient.reply_code is not None or recipient.action == "delayed"
-    steps: tuple[Callable[[], _Answer], ...] = (
-        lambda: _first((rule, found) for rule in book.user if rule.cause and (found := rule.find(facts))),
-        lambda: _first(book.hosts.fitting(facts)),
-        lambda: _by_status(book, codes, "exact", backed=backed),
-        lambda: _first(book.phrases.fitting(facts)),
-        lambda: _by_status(book, codes, "plain", backed=backed),
-        lambda: _first(book.weak_phrases.fitting(facts)),
-        lambda: None if speaks else _first(book.phrases.fitting(text)),
-        lambda: _by_layout(layout),
-        lambda: _by_status(book, codes, "weak", backed=backed),
-        lambda: _by_reply(book, recipient),
-        lambda: _first((book.phrases if speaks else book.weak_phrases).fitting(text)),
+    return (
+        (None if speaks else _first(fitting(said.get(book.phrases, ()), text)))
+        or _by_layout(layout)
+        or _by_status(book, recipient, codes, "weak")
+        or _by_reply(book, recipient)
+        or _first(fitting(said.get(book.phrases if speaks else book.weak_phrases, ()), text))
+        or (Cause.UNKNOWN, None)
     )
-    return next((answer for step in steps if (answer := step())), (Cause.UNKNOWN, None))
 
 
 _Answer = tuple[Cause, Evidence] | None
@@ -72,7 +83,8 @@ def _first(fitting: Iterable[tuple[Rule, tuple[str, str]]]) -> _Answer:
     return next(((rule.cause, _evidence(rule, found)) for rule, found in fitting if rule.cause), None)
 
 
-def _by_status(book: Rulebook, statuses: Iterable[EnhancedStatus], strength: str, *, backed: bool) -> _Answer:
+def _by_status(book: Rulebook, recipient: Recipient, statuses: Iterable[EnhancedStatus], strength: str) -> _Answer:
+    backed = recipient.reply_code is not None or recipient.action == "delayed"
     for status in statuses:
         rule = book.status_rule(status)
         if rule is None or rule.cause is None or not (rule.alone or backed):

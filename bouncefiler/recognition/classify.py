@@ -17,7 +17,7 @@ from bouncefiler.recognition.dsn import DeliveryStatus
 from bouncefiler.recognition.message import Message, read
 from bouncefiler.recognition.recipients import named, recipients_of
 from bouncefiler.recognition.rule import Rule
-from bouncefiler.recognition.rulebook import Layout, Rulebook
+from bouncefiler.recognition.rulebook import Layout, Rulebook, fitting
 from bouncefiler.recognition.status import reply_codes_in, status_in
 from bouncefiler.recognition.verdict import Cause, Evidence, Kind, Recipient, Verdict
 
@@ -42,7 +42,7 @@ def classify(message: Message, rulebook: Rulebook) -> Verdict:
 
 def _look_alike(case: Case, *, first: bool) -> Verdict | None:
     table = case.rulebook.first_lookalikes if first else case.rulebook.lookalikes
-    for rule, found in table.fitting(case.facts):
+    for rule, found in fitting(case.outer.get(table, ()), case.facts):
         if rule.kind is not None:
             case.note(rule.name, *found)
             return _verdict(case, rule.kind)
@@ -70,7 +70,7 @@ def _bounce(case: Case) -> Verdict | None:
         return None
     recipients = recipients_of(case, signs.layout)
     kind = _kind(case, signs, recipients)
-    if any(_noted(case, case.rulebook.imitations.fitting(disguise.facts(case, signs.places, signs.layout)))):
+    if any(_noted(case, case.rulebook.disguises.fitting(disguise.facts(case, signs.places, signs.layout)))):
         return _verdict(case, Kind.IMITATION)
     judged = tuple(
         with_cause(case, recipient, signs.layout) for recipient in recipients if recipient.action not in _GOOD
@@ -90,7 +90,7 @@ def _all_good(status: DeliveryStatus) -> bool:
 def _signs(case: Case) -> _Signs | None:
     """Look for signs, the cheap places first; None when they do not make a bounce."""
     book, facts = case.rulebook, case.facts
-    rules = list(_noted(case, book.outer_signs.fitting(facts)))
+    rules = list(_noted(case, fitting(case.outer.get(book.outer_signs, ()), facts)))
     places = {place for rule in rules for place in rule.places}
     if case.null_reverse_path:
         case.note("rfc5321.null-reverse-path", "return_path", "<>")
@@ -98,11 +98,11 @@ def _signs(case: Case) -> _Signs | None:
     if case.message.has_report:
         case.note("rfc3464.part", "structure", "message/delivery-status")
         places.add("report")
-    layout = next(_noted(case, book.outer_layouts.fitting(facts)), None)
+    layout = next(_noted(case, fitting(case.outer.get(book.outer_layouts, ()), facts)), None)
     if not places and not layout:
         return None  # the text alone could not make it a bounce: most ordinary mail ends here, unread
-    layout = layout or next(_noted(case, book.text_layouts.fitting(facts)), None)
-    rules += ([layout] if layout else []) + list(_noted(case, book.text_signs.fitting(facts)))
+    layout = layout or next(_noted(case, fitting(case.inner.get(book.text_layouts, ()), facts)), None)
+    rules += ([layout] if layout else []) + list(_noted(case, fitting(case.inner.get(book.text_signs, ()), facts)))
     places.update(place for rule in rules for place in rule.places)
     found = book.layouts[layout.name] if layout else None
     kinds = tuple(rule.kind for rule in rules if rule.kind)
@@ -111,8 +111,8 @@ def _signs(case: Case) -> _Signs | None:
     return _Signs(frozenset(places), kinds, found)
 
 
-def _noted(case: Case, fitting: Iterable[tuple[Rule, tuple[str, str]]]) -> Iterator[Rule]:
-    for rule, found in fitting:
+def _noted(case: Case, holding: Iterable[tuple[Rule, tuple[str, str]]]) -> Iterator[Rule]:
+    for rule, found in holding:
         case.note(rule.name, *found)
         yield rule
 
@@ -223,7 +223,10 @@ def _incomplete(case: Case, kind: Kind) -> bool:
     if kind.is_bounce and message.content_type.startswith("multipart/"):
         return True  # a file that no server attaches may still come, or the returned message
     if kind is Kind.OTHER and not case.evidence and message.content_type != "multipart/report":
-        return case.rulebook.outer_layouts.may_fit(case.facts)
+        return any(
+            found or rule.may_fit(case.facts, rule.outer_fields)
+            for rule, found in case.outer.get(case.rulebook.outer_layouts, ())
+        )
     return message.content_type.startswith("multipart/") or not (case.below or message.text_ended)
 
 

@@ -19,6 +19,9 @@ _REMEMBERED = 4_096
 
 _MAX_REMEMBERED_CHARS = 24
 
+_FEW = 24
+"""So many literals are sooner looked for one by one than a text is cut into words."""
+
 _BREAKS = {code: " " for code in range(128) if not chr(code).isalnum()}
 
 
@@ -49,43 +52,53 @@ class Texts(Protocol):
 class Index:
     """Literals by field, fields that must be there, and the items that ask for neither."""
 
-    __slots__ = ("_always", "_literals", "_present")
+    __slots__ = ("_literals", "_present", "always", "fields")
 
     def __init__(self, items: Iterable[Indexed]) -> None:
-        self._always: list[int] = []
+        self.always: list[int] = []
+        """The numbers of those that ask for neither."""
         self._present: dict[str, list[int]] = defaultdict(list)
         by_field: dict[str, list[tuple[str, int]]] = defaultdict(list)
         for number, item in enumerate(items):
             match item.needles:
                 case None:
-                    self._always.append(number)
+                    self.always.append(number)
                 case field, ():
                     self._present[field].append(number)
                 case field, literals:
                     by_field[field].extend((literal, number) for literal in literals)
         self._literals = {field: Literals(pairs) for field, pairs in by_field.items()}
+        self.fields = tuple(dict.fromkeys((*self._present, *self._literals)))
+        """Those by which items are found."""
 
     def candidates(self, texts: Texts) -> list[int]:
         """Return, ascending, the numbers of the items that may fit."""
-        found = set(self._always)
-        for field, numbers in self._present.items():
-            if texts.text(field):
-                found.update(numbers)
-        for field, literals in self._literals.items():
-            if text := texts.folded(field):
-                found.update(literals.hits(text, texts.words(field)))
+        found = set(self.always)
+        for field in self.fields:
+            found.update(self.asking(field, texts))
         return sorted(found)
+
+    def asking(self, field: str, texts: Texts) -> Iterable[int]:
+        """Return the numbers of those that may fit as far as this field goes, and that are found by no other."""
+        present = self._present[field] if field in self._present and texts.text(field) else ()
+        literals = self._literals.get(field)
+        if literals is None or not (text := texts.folded(field)):
+            return present
+        return {*present, *(literals.hits(text) if literals.few else literals.hits(text, texts.words(field)))}
 
 
 class Literals:
     """Folded texts, each with the number of who asks for it."""
 
-    __slots__ = ("_by_piece", "_dull", "_leads_to", "_plain_wordless", "_wordless")
+    __slots__ = ("_by_piece", "_dull", "_leads_to", "_plain_wordless", "_wordless", "few")
 
     def __init__(self, asked: Iterable[tuple[str, int]]) -> None:
         pairs = tuple(asked)
+        self.few = len(pairs) <= _FEW
+        """Whether words are of no use for finding them."""
         words = {
-            text: [word for word in _split(text) if len(word) >= _PIECE and not word.isdigit()] for text, _ in pairs
+            text: [] if self.few else [word for word in _split(text) if len(word) >= _PIECE and not word.isdigit()]
+            for text, _ in pairs
         }
         self._wordless = tuple(pair for pair in pairs if not words[pair[0]])
         self._plain_wordless = tuple(pair for pair in self._wordless if pair[0].isascii())
@@ -101,7 +114,7 @@ class Literals:
         self._dull: set[str] = set()
         self._leads_to: dict[str, tuple[tuple[str, int], ...]] = {}
 
-    def hits(self, text: str, words: frozenset[str]) -> list[int]:
+    def hits(self, text: str, words: frozenset[str] = frozenset()) -> list[int]:
         """Return the numbers whose literal is in `text`, which consists of these words."""
         found = []
         for literal, number in self._plain_wordless if text.isascii() else self._wordless:
@@ -109,8 +122,6 @@ class Literals:
                 found.append(number)
         known = self._leads_to
         for word in words - self._dull:
-            if len(word) < _PIECE or word.isdigit():
-                continue
             for literal, number in known.get(word) or self._looked_up(word):
                 if literal in text:
                     found.append(number)
@@ -118,16 +129,26 @@ class Literals:
 
     def _looked_up(self, word: str) -> tuple[tuple[str, int], ...]:
         """Return the literals that may be where this word is."""
+        if word.isdigit() and len(word) > _PIECE:
+            return ()
         pieces = self._by_piece.keys() & _pieces_of(word)
         leads_to = tuple(
             pair for piece in pieces for inner, group in self._by_piece[piece] if inner in word for pair in group
         )
-        if len(word) <= _MAX_REMEMBERED_CHARS and word.isalpha():  # others, such as queue ids, are seldom seen again
-            if leads_to and len(self._leads_to) < _REMEMBERED:
-                self._leads_to[word] = leads_to
-            elif not leads_to and len(self._dull) < _REMEMBERED:
-                self._dull.add(word)
+        # Others, such as queue ids, are seldom seen again
+        if len(word) <= _PIECE or (len(word) <= _MAX_REMEMBERED_CHARS and word.isalpha()):
+            self._remember(word, leads_to)
         return leads_to
+
+    def _remember(self, word: str, leads_to: tuple[tuple[str, int], ...]) -> None:
+        if leads_to:
+            if len(self._leads_to) >= _REMEMBERED:
+                self._leads_to.clear()
+            self._leads_to[word] = leads_to
+        else:
+            if len(self._dull) >= _REMEMBERED:
+                self._dull.clear()
+            self._dull.add(word)
 
 
 def words_of(text: str) -> frozenset[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -69,6 +70,11 @@ class Headers:
 
     def __len__(self) -> int:
         return len(self._fields)
+
+    @property
+    def names(self) -> AbstractSet[str]:
+        """The names that occur."""
+        return self._fields.keys()
 
     def raw(self, name: str) -> bytes:
         """Return the first field of this name as it stands; empty when there is none."""

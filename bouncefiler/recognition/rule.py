@@ -35,8 +35,24 @@ _HEADER = "header."
 _DEAR = ("text", "part", "attachment", "link")
 """Fields whose value has to be worked out from the body: looked at last."""
 
+_COMMON = ("content_type", "return_path", "signs", "trace")
+"""Fields that say the same in most bounces, or in most mail: a rule is better found by another."""
+
 
 ABSENT = "(absent)"
+
+
+def header_of(name: str) -> str:
+    """Return the header field (lower case) that a field is read from; empty where it is worked out from elsewhere."""
+    if name.startswith(_HEADER):
+        return name.removeprefix(_HEADER)
+    return _HEADER_OF.get(name, "")
+
+
+_HEADER_OF = {
+    name: name.replace("_", "-")
+    for name in ("from", "to", "reply_to", "subject", "return_path", "message_id", "content_type", "auto_submitted")
+} | {"from_address": "from"}
 
 
 class Operator(StrEnum):
@@ -79,15 +95,19 @@ class Facts:
 
     def text(self, name: str) -> str:
         """Return the value of a field; empty when the message has none."""
-        if name not in self._texts:
-            self._texts[name] = self._lookup(name)
-        return self._texts[name]
+        try:
+            return self._texts[name]
+        except KeyError:
+            text = self._texts[name] = self._lookup(name)
+            return text
 
     def folded(self, name: str) -> str:
         """Return the value of a field as it is compared."""
-        if name not in self._folded:
-            self._folded[name] = fold(self.text(name))
-        return self._folded[name]
+        try:
+            return self._folded[name]
+        except KeyError:
+            folded = self._folded[name] = fold(self.text(name))
+            return folded
 
     def words(self, name: str) -> frozenset[str]:
         """Return the words of that, by which an index finds literals."""
@@ -108,15 +128,12 @@ class Condition:
     runs: tuple[tuple[str, ...], ...] = ()
     """For each pattern, what plain_runs says of it."""
 
-    _find: Callable[[Condition, Facts], str | None] = dataclasses.field(init=False, repr=False, compare=False)
+    finder: Callable[[Condition, Facts], str | None] = dataclasses.field(init=False, repr=False, compare=False)
+    """Returns what of these facts fits the condition, or None."""
 
     def __post_init__(self) -> None:
         """Look up once how to compare: conditions are asked more often than anything else is done."""
-        object.__setattr__(self, "_find", _FINDERS[self.operator])
-
-    def find(self, facts: Facts) -> str | None:
-        """Return what fits, or None."""
-        return self._find(self, facts)
+        object.__setattr__(self, "finder", _FINDERS[self.operator])
 
 
 def _first_within(values: tuple[str, ...], text: str) -> str | None:
@@ -186,37 +203,46 @@ class Rule:
     """The provider who says by this that the sender's own account there may send no more."""
     places: frozenset[str] = dataclasses.field(init=False, repr=False, compare=False)
     """Which parts of a message its conditions look at: two signs of one place count as one."""
+    fields: frozenset[str] = dataclasses.field(init=False, repr=False, compare=False)
+    """All that its conditions look at."""
 
     def __post_init__(self) -> None:
-        """Work out the places once."""
+        """Work out the places and fields once."""
         places = frozenset(_PLACES.get(condition.field, "sender") for condition in self.when)
         object.__setattr__(self, "places", places)
+        object.__setattr__(self, "fields", frozenset(condition.field for condition in (*self.when, *self.unless)))
 
     def find(self, facts: Facts) -> tuple[str, str] | None:
         """Return (field, excerpt) of the last condition that has something to show, when all hold, else None."""
         found = None
         for condition in self.when:
-            excerpt = condition.find(facts)
+            excerpt = condition.finder(condition, facts)
             if excerpt is None:
                 return None
             if found is None or excerpt is not ABSENT:
                 found = (condition.field, excerpt)
         for condition in self.unless:
-            if condition.find(facts) is not None:
+            if condition.finder(condition, facts) is not None:
                 return None
         return found
 
-    def may_fit(self, facts: Facts) -> bool:
-        """Whether it looks at header fields, and all that it asks of them holds, whatever the body says."""
-        outer = [condition for condition in self.when if condition.field not in _DEAR]
-        return bool(outer) and all(condition.find(facts) is not None for condition in outer)
+    def may_fit(self, facts: Facts, fields: Iterable[str]) -> bool:
+        """Whether it looks at one of these fields, and all that it asks of them holds, whatever the others say."""
+        asked = [condition for condition in self.when if condition.field in fields]
+        return bool(asked) and all(condition.finder(condition, facts) is not None for condition in asked)
+
+    @property
+    def outer_fields(self) -> frozenset[str]:
+        """What it looks at, but for what has to be worked out from the body."""
+        return self.fields.difference(_DEAR)
 
     @property
     def needles(self) -> tuple[str, tuple[str, ...]] | None:
         """The field and literals by which an index finds it; without literals: the field that must be there."""
         # What has to be worked out from the body is only looked at when the header fields fit.
         outer = [c for c in self.when if c.field not in _DEAR and c.field not in IMITATION_FIELDS] or self.when
-        return next((needles for of in (_literals, _runs, _presence) for c in outer if (needles := of(c))), None)
+        telling = [c for c in outer if c.field not in _COMMON] or outer
+        return next((needles for of in (_literals, _runs, _presence) for c in telling if (needles := of(c))), None)
 
 
 _Needles = tuple[str, tuple[str, ...]]

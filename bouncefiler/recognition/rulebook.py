@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import resources
@@ -22,6 +24,7 @@ from bouncefiler.recognition.rule import (
     Compile,
     Facts,
     Rule,
+    header_of,
     known_keys,
     read_rule,
     shortened,
@@ -84,26 +87,104 @@ class LatePattern:
 class Table:
     """Rules in the order in which they are asked."""
 
-    __slots__ = ("_index", "rules")
+    __slots__ = ("rules",)
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.rules = tuple(rules)
-        self._index = Index(self.rules)
 
-    def fitting(self, facts: Facts) -> Iterator[tuple[Rule, tuple[str, str]]]:
-        """Yield the rules that hold, in their order, with the field and excerpt that decided."""
-        for number in self._index.candidates(facts):
-            rule = self.rules[number]
-            if found := rule.find(facts):
-                yield rule, found
 
-    def may_fit(self, facts: Facts) -> bool:
-        """Whether a rule looks at header fields, and all that it asks of them holds, whatever the body says."""
-        return any(self.rules[number].may_fit(facts) for number in self._index.candidates(facts))
+Found = tuple[str, str]
+"""The field and the excerpt that decided."""
 
+Candidates = Sequence[tuple[Rule, Found | None]]
+"""Rules that may fit, in their order; with what was found, where one field alone has decided that they do."""
+
+
+def fitting(candidates: Candidates, facts: Facts) -> Iterator[tuple[Rule, Found]]:
+    """Yield the rules that hold."""
+    for rule, known in candidates:
+        if found := known or rule.find(facts):
+            yield rule, found
+
+
+class Tables:
+    """Tables that ask for the same fields: which of all their rules may fit is found out at once.
+
+    What the short values of header fields say is remembered: a mailbox's bounces come from few servers, and say the
+    same again and again.
+    """
+
+    __slots__ = ("_always", "_by_header", "_elsewhere", "_index", "_missed", "_remembered", "_rows", "_whatever")
+
+    def __init__(self, *tables: Table) -> None:
+        self._rows = tuple((table, rule) for table in tables for rule in table.rules)
+        self._index = Index(rule for _, rule in self._rows)
+        self._remembered = lru_cache(_REMEMBERED)(self._by_value)
+        self._whatever: dict[str, list[int]] = defaultdict(list)
+        """By field: what has to be asked of whatever its value is."""
+        self._always: list[int] = []
+        for number in self._index.always:
+            fields = self._rows[number][1].fields
+            (self._whatever[next(iter(fields))] if len(fields) == 1 else self._always).append(number)
+        by_header: dict[str, list[str]] = defaultdict(list)
+        for name in dict.fromkeys((*self._index.fields, *self._whatever)):
+            by_header[header_of(name)].append(name)
+        self._elsewhere = tuple(by_header.pop("", ()))
+        self._missed = frozenset(self._whatever).difference(self._elsewhere)
+        """Header fields that are asked for even where they are missing."""
+        self._by_header = {header: tuple(names) for header, names in by_header.items()}
+
+    def candidates(self, facts: Facts, headers: AbstractSet[str]) -> Mapping[Table, Candidates]:
+        """Return the rules that may fit a message that has these header fields (lower case) and no others."""
+        found: list[tuple[int, Found | None]] = [(number, None) for number in self._always]
+        names = {name for header in self._by_header.keys() & headers for name in self._by_header[header]}
+        for name in names.union(self._missed):
+            text = facts.text(name)
+            if len(text) <= _SHORT:
+                found += self._remembered(name, text)
+            else:
+                found += [(number, None) for number in self._asking(name, facts)]
+        for name in self._elsewhere:
+            found += [(number, None) for number in self._asking(name, facts)]
+        by_table: dict[Table, list[tuple[Rule, Found | None]]] = {}
+        for number, known in sorted(found, key=_number):
+            table, rule = self._rows[number]
+            by_table.setdefault(table, []).append((rule, known))
+        return by_table
+
+    def fitting(self, facts: Facts) -> Iterator[tuple[Rule, Found]]:
+        """Yield the rules that hold, table by table, with the field and excerpt that decided."""
+        return fitting([(self._rows[number][1], None) for number in self._index.candidates(facts)], facts)
+
+    def _asking(self, name: str, facts: Facts) -> Iterable[int]:
+        return (*self._index.asking(name, facts), *self._whatever.get(name, ()))
+
+    def _by_value(self, name: str, text: str) -> tuple[tuple[int, Found | None], ...]:
+        """Return the rules that may fit where this field has this value, those decided that ask for nothing else."""
+        facts = Facts(lambda _: text)
+        found: list[tuple[int, Found | None]] = []
+        for number in self._asking(name, facts):
+            rule = self._rows[number][1]
+            if rule.fields == {name}:
+                if decided := rule.find(facts):
+                    found.append((number, decided))
+            elif rule.may_fit(facts, (name,)):
+                found.append((number, None))
+        return tuple(found)
+
+
+def _number(candidate: tuple[int, Found | None]) -> int:
+    return candidate[0]
+
+
+_REMEMBERED = 1_024
+"""So many values, that no more than …"""
+_SHORT = 200
+"""… so many characters long, are remembered."""
 
 _NO_RULES = Table(())
 _NO_LITERALS = Literals(())
+_NO_TABLES = Tables()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +202,13 @@ class Rulebook:
     outer_layouts: Table = _NO_RULES
     """Layouts that a header field gives away, too."""
     text_layouts: Table = _NO_RULES
+    outer: Tables = _NO_TABLES
+    """Those of look-alikes, and those of signs and layouts in header fields."""
+    inner: Tables = _NO_TABLES
+    """Those of signs and layouts in the text."""
     imitations: Table = _NO_RULES
-    """Asked of every bounce: what gives a dressed-up message away."""
+    disguises: Tables = _NO_TABLES
+    """Imitations, asked of every bounce: what gives a dressed-up message away."""
     harmless: Harmless = Harmless()
     layouts: Mapping[str, Layout] = field(default_factory=dict)
     """By the name of the rule."""
@@ -132,6 +218,8 @@ class Rulebook:
     phrases: Table = _NO_RULES
     """In the order of causes.toml."""
     weak_phrases: Table = _NO_RULES
+    spoken: Tables = _NO_TABLES
+    """Hosts and phrases: what is said of a recipient."""
     marks: Mapping[str, str] = field(default_factory=dict)
     """Lines behind which a returned message stands: folded text to row."""
     _marks_by_word: Literals = _NO_LITERALS
@@ -219,20 +307,34 @@ def read_tables(tables: Mapping[str, Mapping[str, Any]]) -> Rulebook:
     layouts = tuple(layout for stem, table in tables.items() for layout in _layouts(stem, table))
     marks = dict(_marks(tables))
     phrases = sorted(rows["phrase"], key=lambda rule: order[rule.cause or Cause.UNKNOWN])
+    first_lookalikes = Table(rule for rule in rows["lookalike"] if rule.first)
+    lookalikes = Table(rule for rule in rows["lookalike"] if not rule.first)
+    outer_signs = Table(rule for rule in rows["sign"] if "text" not in rule.places)
+    text_signs = Table(rule for rule in rows["sign"] if "text" in rule.places)
+    text_layouts = Table(layout.rule for layout in layouts if layout.rule.places == {"text"})
+    outer_layouts = Table(layout.rule for layout in layouts if layout.rule.places != {"text"})
+    imitations = Table(_rows(tables, "imitation", IMITATION_FIELDS | FIELDS))
+    hosts = Table(rows["host"])
+    plain_phrases = Table(rule for rule in phrases if not rule.weak)
+    weak_phrases = Table(rule for rule in phrases if rule.weak)
     return Rulebook(
-        first_lookalikes=Table(rule for rule in rows["lookalike"] if rule.first),
-        lookalikes=Table(rule for rule in rows["lookalike"] if not rule.first),
-        outer_signs=Table(rule for rule in rows["sign"] if "text" not in rule.places),
-        text_signs=Table(rule for rule in rows["sign"] if "text" in rule.places),
-        outer_layouts=Table(layout.rule for layout in layouts if layout.rule.places != {"text"}),
-        text_layouts=Table(layout.rule for layout in layouts if layout.rule.places == {"text"}),
-        imitations=Table(_rows(tables, "imitation", IMITATION_FIELDS | FIELDS)),
+        first_lookalikes=first_lookalikes,
+        lookalikes=lookalikes,
+        outer_signs=outer_signs,
+        text_signs=text_signs,
+        outer_layouts=outer_layouts,
+        text_layouts=text_layouts,
+        outer=Tables(first_lookalikes, outer_signs, outer_layouts, lookalikes),
+        inner=Tables(text_layouts, text_signs),
+        imitations=imitations,
+        disguises=Tables(imitations),
         harmless=_harmless(tables.get("imitations", {}).get("harmless", {})),
         layouts={layout.rule.name: layout for layout in layouts},
-        hosts=Table(rows["host"]),
+        hosts=hosts,
         blocked_at={rule.name: rule.blocked_at for rule in rows["host"] if rule.blocked_at},
-        phrases=Table(rule for rule in phrases if not rule.weak),
-        weak_phrases=Table(rule for rule in phrases if rule.weak),
+        phrases=plain_phrases,
+        weak_phrases=weak_phrases,
+        spoken=Tables(hosts, plain_phrases, weak_phrases),
         marks=marks,
         _marks_in_order=tuple(marks),
         _marks_by_word=Literals((text, number) for number, text in enumerate(marks)),

@@ -5,7 +5,7 @@ import pytest
 from bouncefiler.recognition.case import Case
 from bouncefiler.recognition.lean import suspect
 from bouncefiler.recognition.message import read
-from bouncefiler.recognition.rulebook import load
+from bouncefiler.recognition.rulebook import Tables, load
 from tests.recognition.samples import NO_LAYOUT, Sample, all_samples, row_names, verdict_of
 
 SAMPLES = all_samples()
@@ -35,7 +35,7 @@ def test_layout_is_that_of_the_folder(sample: Sample) -> None:
     """A mail is claimed by the format of its folder and by no other, whichever is asked first."""
     rulebook = load()
     facts = Case(read(sample.raw), rulebook).facts
-    fitting = (*rulebook.outer_layouts.fitting(facts), *rulebook.text_layouts.fitting(facts))
+    fitting = Tables(rulebook.outer_layouts, rulebook.text_layouts).fitting(facts)
     claimed = {rulebook.layouts[rule.name].format for rule, _ in fitting}
 
     assert sample.folder in NO_LAYOUT or claimed == {sample.folder}

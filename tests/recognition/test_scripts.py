@@ -3,13 +3,14 @@
 import base64
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from bouncefiler.recognition.lean import suspect
 from bouncefiler.recognition.rule import Facts
-from bouncefiler.recognition.rulebook import Rulebook, load, read_tables
+from bouncefiler.recognition.rulebook import Rulebook, Tables, load, read_tables
 from bouncefiler.recognition.text import decode, decode_header, fold
 from bouncefiler.recognition.verdict import Kind
 from tests.recognition.samples import Sample, all_samples, verdict_of
@@ -170,14 +171,20 @@ def test_every_sign_in_a_header_field_is_suspected(language: str, field: str) ->
     assert passed_over == []
 
 
+@cache
+def all_phrases() -> Tables:
+    """Return the phrases of all languages, the weak ones last."""
+    return Tables(load().phrases, load().weak_phrases)
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_phrase_says_its_cause(language: str) -> None:
     """No phrase is hidden by one of another cause, of this or of another language."""
-    book = load()
+    phrases = all_phrases()
     wrong = []
     for row, literal in literals(table(language)["phrase"], "diagnostic_code"):
         facts = Facts({"diagnostic_code": literal}.get)  # type: ignore[arg-type]
-        spoke = [rule for phrases in (book.phrases, book.weak_phrases) for rule, _ in phrases.fitting(facts)]
+        spoke = [rule for rule, _ in phrases.fitting(facts)]
         own = next(rule for rule in spoke if rule.name == f"{language}.{row}")
         if spoke[0].cause is not own.cause:
             wrong.append((row, literal, spoke[0].name))
