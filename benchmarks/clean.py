@@ -1,9 +1,10 @@
 """What does a first clean-up cost, beside what the protocol itself costs and beside other programs?
 
-    python -m benchmarks.clean [--sizes 1000 10000] [--runs 5] [--wan RTT_MS MBIT_S] [--only NAME …] [--seed 1]
+    python -m benchmarks.clean [--sizes 1000 10000] [--runs 5] [--wan RTT_MS MBIT_S] [--only NAME …] [--keep DIRECTORY]
 
 All work on one mailbox of a throw-away Dovecot, which is put back before each run; their runs are interleaved. Wall
-time is that of the whole process, from its start to its end. Compare ratios within one table only.
+time is that of the whole process, from its start to its end. Compare ratios within one table only. Last come the goals
+that the call can decide, each met or missed; the exit status is 0 either way, because this measures and judges nobody.
 benchmarks/README.md says what the columns mean.
 """
 
@@ -12,20 +13,22 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import contestants, idle
+from benchmarks import contestants, goals, idle
 from benchmarks.contestants import Contestant, Place
-from benchmarks.proxy import Proxy, Slowness, Traffic
-from benchmarks.stock import BENCH, Outcome, Stock
+from benchmarks.goals import Goal
+from benchmarks.proxy import Proxy, Slowness
+from benchmarks.results import Cost, Row, Series
+from benchmarks.stock import BENCH, Stock
 from tests import dovecot
 from tests.dovecot import HOST, PASSWORD, Dovecot, Variant
 
@@ -34,6 +37,12 @@ MANY = 50_000
 
 HUGE = 500_000
 """From so many on nobody is let run once more only to be counted."""
+
+ENOUGH_TIMES, ENOUGH_SECONDS = 60, 30
+"""A program that takes a turn for each message is ended when it has taken so many times as long as bouncefiler, and at
+least so many seconds: by then it is known what there was to know."""
+
+EMPTY_RUNS = 3
 
 VENV = Path(tempfile.gettempdir()) / "bouncefiler-benchmark-venv"
 """A throw-away environment, for programs from PyPI. Never ours."""
@@ -47,56 +56,37 @@ COMPRESSING = Variant(
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """What one run has cost."""
-
-    wall: float
-    cpu: float
-    peak_mb: float
-    failure: str = ""
-
-
-@dataclass(slots=True)
-class Row:
-    """What is known of one contestant."""
-
-    contestant: Contestant
-    costs: list[Cost] = field(default_factory=list)
-    traffic: Traffic | None = None
-    outcome: Outcome | None = None
-
-    @property
-    def done(self) -> list[Cost]:
-        """The runs that came to their end."""
-        return [cost for cost in self.costs if not cost.failure]
-
-    def median(self, what: str) -> float:
-        """Return the median of a figure over the runs that came to their end."""
-        return float(statistics.median(getattr(cost, what) for cost in self.done))
-
-
-@dataclass(frozen=True, slots=True)
 class Bench:
     """A server, a mailbox on it, and how long to wait for a contestant."""
 
     server: Dovecot
     stock: Stock
     patience: float
+    slow_patience: float | None
 
-    def run(self, contestant: Contestant, port: int, row: Row) -> Cost:
+    def patience_with(self, contestant: Contestant, rows: Sequence[Row]) -> float:
+        """Return after how many seconds the contestant is ended: one that is slow, when that much has been shown."""
+        if not contestant.slow:
+            return self.patience
+        if self.slow_patience is not None:
+            return self.slow_patience
+        quick = [cost.wall for row in rows if row.name == "bouncefiler" for cost in row.done]
+        return min(self.patience, max(ENOUGH_SECONDS, ENOUGH_TIMES * max(quick))) if quick else self.patience
+
+    def run(self, row: Row, port: int, patience: float) -> Cost:
         """Put the mailbox back, run the contestant, look at what it did."""
         self.stock.restore()
         with tempfile.TemporaryDirectory(prefix="bouncefiler-bench-") as directory:
             place = Place(HOST, port, BENCH, PASSWORD, Path(directory), self.stock.oracle)
-            cost = timed(contestant.command(place), self.patience)
-        row.outcome = _worse(row.outcome, self.stock.outcome())
+            cost = timed(row.contestant.command(place), patience)
+        row.saw(self.stock.outcome())
         return cost
 
 
 def timed(command: Sequence[str], patience: float) -> Cost:
     """Run a command and return what it cost."""
     stopwatch = [sys.executable, "-I", "-S", str(STOPWATCH), str(int(patience))]
-    environ = {**os.environ, "BENCH_PASSWORD": PASSWORD}
+    environ = {**contestants.environ(), "BENCH_PASSWORD": PASSWORD}
     done = subprocess.run(
         [*stopwatch, *command], capture_output=True, text=True, check=True, env=environ, cwd=contestants.ROOT
     )
@@ -106,17 +96,10 @@ def timed(command: Sequence[str], patience: float) -> Cost:
         failure = f"ended after {patience:.0f} s"
     elif told["status"]:
         failure = f"exit {told['status']}: {(done.stderr.strip().splitlines() or ['nothing said'])[-1][:160]}"
-    return Cost(told["wall"], told["cpu"], told["peak_kb"] / 1024, failure)
+    return Cost(told["wall"], told["cpu"], told["peak_kb"] / 1024, failure, ended=told["status"] is None)
 
 
-def _worse(one: Outcome | None, other: Outcome) -> Outcome:
-    """Return the outcome with more that went wrong: a contestant is known by its worst run."""
-    if one is None:
-        return other
-    return max((one, other), key=lambda outcome: (not outcome.safe, outcome.wrongly, outcome.missed))
-
-
-def series(bench: Bench, entrants: Sequence[Contestant], runs: int, slowness: Slowness | None) -> list[Row]:
+def series(bench: Bench, entrants: Sequence[Contestant], runs: int, slowness: Slowness | None) -> Series:
     """Let all run, interleaved; then each once more through a proxy that counts."""
     rows = [Row(contestant) for contestant in entrants]
     with Proxy(HOST, bench.server.port, slowness or Slowness()) as proxy:
@@ -125,49 +108,47 @@ def series(bench: Bench, entrants: Sequence[Contestant], runs: int, slowness: Sl
             for row in rows[number % len(rows) :] + rows[: number % len(rows)]:
                 if number and row.contestant.slow and (slowness or bench.stock.size >= MANY):
                     continue
-                row.costs.append(bench.run(row.contestant, port, row))
+                row.costs.append(bench.run(row, port, bench.patience_with(row.contestant, rows)))
                 if slowness:
                     row.traffic = proxy.take()
     if not slowness and bench.stock.size < HUGE:
         _count(bench, rows)
-    return rows
+    return Series(bench.stock.size, wan=slowness is not None, rows=tuple(rows))
 
 
 def _count(bench: Bench, rows: Sequence[Row]) -> None:
     with Proxy(HOST, bench.server.port) as proxy:
         for row in rows:
             if row.done and not (row.contestant.slow and bench.stock.size >= MANY):
-                bench.run(row.contestant, proxy.port, row)
+                bench.run(row, proxy.port, bench.patience_with(row.contestant, rows))
                 row.traffic = proxy.take()
 
 
-def table(rows: Sequence[Row], size: int) -> Iterator[str]:
+def table(series: Series) -> Iterator[str]:
     """Yield the lines of a table."""
-    floors = {
-        row.contestant.name: row.median("wall") for row in rows if row.contestant.name.startswith("floor") and row.done
-    }
     yield (
         f"{'':23} {'wall s':>8} {'spread':>13} {'x floor':>8} {'µs CPU/msg':>11} {'peak MB':>8} "
         f"{'turns':>7} {'MB down':>8} {'kB up':>7} {'moved':>7} {'wrongly':>8} {'missed':>7}"
     )
-    for row in rows:
-        kind = row.contestant.name.partition(",")[2]  # what compresses is measured by the floor that does
-        base = floors.get(f"floor,{kind}" if kind else "floor")
-        yield (
-            f"{row.contestant.name:23} "
-            + (_costs(row, base, size) if row.done else "did not end".rjust(52))
-            + _facts(row)
-        )
+    for row in series.rows:
+        floor = series.floor_of(row)
+        costs = _costs(row, floor, series.size) if row.done else _unfinished(row, floor)
+        yield f"{row.name:23} {costs}{_facts(row)}"
         for failure in sorted({cost.failure for cost in row.costs if cost.failure}):
             yield f"{'':23} !!! {failure}"
         if row.outcome and not row.outcome.safe:
             yield f"{'':23} !!! lost {row.outcome.lost}, doubled {row.outcome.doubled}"
 
 
-def _costs(row: Row, base: float | None, size: int) -> str:
+def _unfinished(row: Row, floor: Row | None) -> str:
+    ratio = f"> {row.ended / floor.median('wall'):.0f}" if row.ended and floor else "-"
+    return f"{'did not end':>22} {ratio:>8}{'':21}"
+
+
+def _costs(row: Row, floor: Row | None, size: int) -> str:
     walls = [cost.wall for cost in row.done]
     wall = row.median("wall")
-    ratio = f"{wall / base:8.2f}" if base else f"{'-':>8}"
+    ratio = f"{wall / floor.median('wall'):8.2f}" if floor else f"{'-':>8}"
     spread = f"{min(walls):.2f}-{max(walls):.2f}" if len(walls) > 1 else "one run"
     return f"{wall:8.2f} {spread:>13} {ratio} {row.median('cpu') / size * 1e6:11.1f} {row.median('peak_mb'):8.1f}"
 
@@ -198,15 +179,14 @@ def entrants(only: Sequence[str], *, wan: bool) -> list[Contestant]:
     return [one for one in present if not only or one.name.partition(",")[0] in {*only, "floor"}]
 
 
-def _of_nothing(server: Dovecot) -> str:
-    """Say what it costs to clean a mailbox in which there is nothing: what every run costs at least."""
-    costs = []
-    for _ in range(3):
+def _of_nothing(server: Dovecot) -> Row:
+    """Return what it costs to clean a mailbox in which there is nothing: what every run costs at least."""
+    row = Row(contestants.bouncefiler())
+    for _ in range(EMPTY_RUNS):
         with tempfile.TemporaryDirectory(prefix="bouncefiler-bench-") as directory:
             place = Place(HOST, server.port, "empty", PASSWORD, Path(directory), Path(os.devnull))
-            costs.append(timed(contestants.bouncefiler().command(place), 60))
-    wall, cpu = (statistics.median(figures) for figures in zip(*((cost.wall, cost.cpu) for cost in costs), strict=True))
-    return f"clean of an empty mailbox: {wall:.2f} s, of these {cpu:.2f} s CPU: start-up, login, state"
+            row.costs.append(timed(row.contestant.command(place), 60))
+    return row
 
 
 @contextmanager
@@ -216,15 +196,46 @@ def _said_how_long(what: str) -> Iterator[None]:
     print(f"({what}: {time.monotonic() - begun:.0f} s)\n", flush=True)
 
 
+@contextmanager
+def _serving() -> Iterator[Dovecot]:
+    """Start the server; at the end, however it comes about, give back the disk space, uninterrupted."""
+
+    def end(*_: object) -> None:
+        raise SystemExit(143)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)
+    with dovecot.running(COMPRESSING) as server:
+        try:
+            yield server
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure a first clean-up against the floor and other programs.")
     parser.add_argument("--sizes", type=int, nargs="+", default=[1_000, 10_000], help="messages in the mailbox")
     parser.add_argument("--runs", type=int, default=5, help="of each program; medians are shown")
     parser.add_argument("--wan", type=float, nargs=2, metavar=("RTT_MS", "MBIT_S"), help="over a line as slow as this")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these (and the floor)")
-    parser.add_argument("--patience", type=float, default=300.0, help="seconds after which a program is ended")
+    parser.add_argument("--patience", type=float, default=900.0, help="seconds after which a program is ended")
+    parser.add_argument(
+        "--slow-patience",
+        type=float,
+        help="the same for one that takes a turn for each message; otherwise it is ended "
+        f"{ENOUGH_TIMES} times as late as bouncefiler came to its end, and after {ENOUGH_SECONDS} s at the earliest",
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the mailbox")
-    return parser.parse_args()
+    parser.add_argument(
+        "--keep", type=Path, metavar="DIRECTORY", help="look for mailboxes made earlier, and keep new ones"
+    )
+    asked = parser.parse_args()
+    if asked.keep:
+        asked.keep.mkdir(parents=True, exist_ok=True)
+        if asked.keep.stat().st_dev != Path(tempfile.gettempdir()).stat().st_dev:
+            parser.error(f"--keep {asked.keep}: must be on the file system of {tempfile.gettempdir()} (or set TMPDIR)")
+    return asked
 
 
 def main() -> None:
@@ -233,20 +244,33 @@ def main() -> None:
     slowness = Slowness(asked.wan[0] / 1_000, asked.wan[1] * 1e6 / 8) if asked.wan else None
     line = f"over {asked.wan[0]:g} ms, {asked.wan[1]:g} Mbit/s" if asked.wan else "over loopback"
     who = entrants(asked.only, wan=bool(asked.wan))
-    print(f"load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors\n")
-    with dovecot.running(COMPRESSING) as server:
+    contestants.compile_ours()
+    print(f"load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors\n", flush=True)
+    measured = []
+    reached: list[Goal] = []
+    with _serving() as server:
         for size in asked.sizes:
-            with _said_how_long("making the mailbox and all runs"):
-                stock = Stock(server, size, asked.seed)
-                rows = series(Bench(server, stock, asked.patience), who, asked.runs, slowness)
+            with _said_how_long(f"making the mailbox of {size:,}"):
+                stock = Stock(server, size, asked.seed, asked.keep)
+            with _said_how_long("all runs"):
+                bench = Bench(server, stock, asked.patience, asked.slow_patience)
+                measured.append(series(bench, who, asked.runs, slowness))
                 print(
                     f"{size:,} messages, {len(stock.bounces):,} of them bounces, {line}; medians of {asked.runs} runs"
                 )
-                print("\n".join(table(rows, size)))
+                print("\n".join(table(measured[-1])))
+        start_up = None
         if not asked.wan:
-            print(_of_nothing(server))
-            print("\n".join(idle.report(server)))
-    print(f"\nload after: {os.getloadavg()[0]:.1f}")
+            empty, idleness = _of_nothing(server), idle.measure(server)
+            start_up, cpu = empty.median("wall"), empty.median("cpu")
+            print(f"clean of an empty mailbox: {start_up:.2f} s, of these {cpu:.2f} s CPU: start-up, login, state")
+            print("\n".join(idleness.lines()))
+            reached = [*goals.of_idleness(idleness)]
+        print("\nGoals")
+        print("\n".join(str(goal) for goal in [*goals.of_series(measured, start_up), *reached]))
+        print(f"\nload after: {os.getloadavg()[0]:.1f}", flush=True)
+        begun = time.monotonic()
+    print(f"(giving back the disk space: {time.monotonic() - begun:.0f} s)")
 
 
 if __name__ == "__main__":

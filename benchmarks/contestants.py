@@ -7,11 +7,12 @@ what they move wrongly, or leave, is counted.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 FOLDER = "Bounces"
@@ -51,11 +52,22 @@ class Contestant:
 
     name: str
     command: Callable[[Place], Sequence[str]]
-    environ: Mapping[str, str] = field(default_factory=dict)
     slow: bool = False
     """Takes a turn for each message: is run once only where there are many messages or the line is slow."""
-    judges: bool = True
-    """False for those that an oracle tells what the bounces are."""
+
+
+def environ() -> dict[str, str]:
+    """Return the environment of who takes part: ours, without what changes how Python starts or keeps bytecode."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+
+
+def compile_ours() -> None:
+    """Have our package's bytecode made where Python looks for it, as pip does for whoever installs the package.
+
+    What else is needed pip has compiled. Raises CalledProcessError when the directory cannot be written to.
+    """
+    compiling = [sys.executable, "-m", "compileall", "-q", str(ROOT / "bouncefiler")]
+    subprocess.run(compiling, check=True, env=environ())
 
 
 def bouncefiler(python: str = sys.executable, *, compress: bool = False) -> Contestant:
@@ -83,7 +95,7 @@ def floor(*, compress: bool = False) -> Contestant:
         more = ["compress"] if compress else []
         return [*program, place.host, str(place.port), place.user, place.password, FOLDER, str(place.oracle), *more]
 
-    return Contestant("floor, compressed" if compress else "floor", command, judges=False)
+    return Contestant("floor, compressed" if compress else "floor", command)
 
 
 def imapfilter(program: str) -> Contestant:

@@ -31,6 +31,10 @@ class Line:
         self._inflate: Callable[[memoryview], bytes] = bytes
         self._deflate: Callable[[bytes], bytes] = bytes
 
+    def close(self) -> None:
+        """Hang up."""
+        self._sock.close()
+
     def compress(self) -> None:
         """Have all that follows compressed."""
         import zlib  # noqa: PLC0415 - the plain floor must not pay for it

@@ -7,8 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from benchmarks.contestants import ROOT
+from benchmarks.contestants import ROOT, environ
 from benchmarks.proxy import Proxy
 from benchmarks.stock import BENCH
 from bouncefiler.edge.imap import open_account
@@ -19,26 +20,61 @@ POLLS = 20
 STARTS = 9
 
 
-def report(server: Dovecot) -> Iterator[str]:
-    """Yield lines that say so."""
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """What was measured: seconds, turns and octets (both directions); those of polls for one poll."""
+
+    nothing: float
+    """How long an empty interpreter takes."""
+    helped: float
+    first_turns: int
+    first_octets: int
+    poll_turns: float
+    poll_octets: float
+    poll_cpu: float
+    """The proxy's included."""
+    false_changes: int
+    """How many polls took the unchanged mailbox for a changed one."""
+
+    @property
+    def help_over_nothing(self) -> float:
+        """Seconds that `--help` takes over an empty interpreter."""
+        return self.helped - self.nothing
+
+    def lines(self) -> Iterator[str]:
+        """Yield lines that say so."""
+        over, nothing = self.help_over_nothing * 1e3, self.nothing * 1e3
+        yield f"--help: {over:.0f} ms over the {nothing:.0f} ms of an empty interpreter"
+        if self.false_changes:
+            yield f"!!! the unchanged mailbox was said {self.false_changes} times to have changed"
+        yield f"first look over a new connection: {self.first_turns} turns, {self.first_octets} octets"
+        yield (
+            f"poll of an unchanged mailbox: {self.poll_turns:g} turns, {self.poll_octets:.0f} octets, "
+            f"{self.poll_cpu * 1e3:.2f} ms CPU (the proxy's included)"
+        )
+
+
+def measure(server: Dovecot) -> Idle:
+    """Measure with the account `bench`, which must have an INBOX."""
     nothing, helped = starts([sys.executable, "-c", ""], [sys.executable, "-m", "bouncefiler", "--help"])
-    yield f"--help: {(helped - nothing) * 1e3:.0f} ms over the {nothing * 1e3:.0f} ms of an empty interpreter"
     with Proxy(HOST, server.port) as proxy:
         account = Server(HOST, proxy.port, BENCH, Security.PLAIN)
         with open_account(account, PASSWORD) as connection:
             state = connection.state("INBOX")
-            if state is None:
-                return
+            assert state is not None  # noqa: S101
             connection.changed(state)  # the first one leaves the folder
             opened, begun = proxy.take(), time.process_time()
             changes = sum(connection.changed(state) for _ in range(POLLS))
             spent, told = time.process_time() - begun, proxy.take()
-    if changes:
-        yield "!!! the unchanged mailbox was said to have changed"
-    yield f"first look over a new connection: {opened.turns} turns, {opened.down + opened.up} octets"
-    yield (
-        f"poll of an unchanged mailbox: {told.turns / POLLS:g} turns, {(told.up + told.down) / POLLS:.0f} octets, "
-        f"{spent / POLLS * 1e3:.2f} ms CPU (the proxy's included)"
+    return Idle(
+        nothing,
+        helped,
+        opened.turns,
+        opened.down + opened.up,
+        told.turns / POLLS,
+        (told.up + told.down) / POLLS,
+        spent / POLLS,
+        changes,
     )
 
 
@@ -48,6 +84,6 @@ def starts(*commands: Sequence[str]) -> list[float]:
     for _ in range(STARTS):
         for command, times in zip(commands, taken, strict=True):
             begun = time.perf_counter()
-            subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+            subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env=environ())
             times.append(time.perf_counter() - begun)
     return [statistics.median(times) for times in taken]

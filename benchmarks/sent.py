@@ -20,9 +20,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from benchmarks.clean import Cost, timed
+from benchmarks.clean import timed
 from benchmarks.floor import Line
 from benchmarks.proxy import Proxy, Traffic
+from benchmarks.results import Cost
 from benchmarks.stock import _LISTING
 from bouncefiler import sent
 from bouncefiler.edge import imap

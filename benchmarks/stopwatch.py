@@ -29,7 +29,12 @@ def main(seconds: str, *command: str) -> None:
 
     signal.signal(signal.SIGALRM, end)
     signal.alarm(int(seconds))
-    _, status, used = os.wait4(child, 0)
+    try:
+        _, status, used = os.wait4(child, 0)
+    except KeyboardInterrupt:  # which only we are told of: the command is in a group of its own
+        end()
+        os.waitpid(child, 0)
+        raise SystemExit(130) from None
     signal.alarm(0)
     import json  # noqa: PLC0415 - it would make this program larger before the command starts
 

@@ -288,10 +288,11 @@ class Mailbox:
             path = place / "cur" / (name + ":2," + "".join(sorted(_FLAG_LETTERS[flag] for flag in mail.flags)))
             path.write_bytes(mail.raw)
             os.utime(path, (mail.received_at.timestamp(),) * 2)
+            os.chown(path, *self.dovecot.owner)
             lines.append(f"{uid} :{name}\n")
         guid = hashlib.md5(f"{self.user} {folder}".encode(), usedforsecurity=False).hexdigest()
         (place / "dovecot-uidlist").write_text(f"3 V{uidvalidity} N{uid + 1} G{guid}\n" + "".join(lines))
-        self._give_to_owner()
+        self._give_to_owner(place)
 
     def deliver(self, mail: Mail, folder: str = "INBOX") -> int:
         """APPEND a message, as another client would; return its UID."""
@@ -348,7 +349,7 @@ class Mailbox:
         place = self._maildir(folder)
         place.mkdir(parents=True, exist_ok=True)
         (place / "dovecot-acl").write_text(f"owner {rights}\n")
-        self._give_to_owner()
+        self._give_to_owner(place)
 
     def snapshot(self) -> Snapshot:
         """Return all that is in the account: a dict from folder (the server's name) to its messages."""
@@ -377,9 +378,11 @@ class Mailbox:
         inner = folder.removeprefix(self.dovecot.variant.prefix)
         return top if inner == "INBOX" else top / ("." + inner.replace(self.dovecot.variant.separator, "."))
 
-    def _give_to_owner(self) -> None:
-        home = self.dovecot.base / "home" / self.user
-        for path in (home, *home.rglob("*")):
+    def _give_to_owner(self, place: Path) -> None:
+        """Give a folder, the way to it and what lies in it, but not its messages, to the owner of the mail."""
+        homes = self.dovecot.base / "home"
+        above = [path for path in place.parents if path.is_relative_to(homes / self.user)]
+        for path in (*above, place, *place.iterdir()):
             os.chown(path, *self.dovecot.owner)
 
 
