@@ -408,7 +408,7 @@ def hundred_thousand(rng: random.Random, began: int) -> Bounces:
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """A sort of wave. `soon`: the bar for the median delay, in hours; `seldom`: the most alerts for one wave."""
+    """A sort of wave. `soon`: the bar for the median delay, in hours. `base`: the mailbox that it breaks over."""
 
     name: str
     wave: Wave
