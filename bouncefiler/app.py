@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from bouncefiler.backscatter.incident import Diagnosis
 from bouncefiler.edge import alerts, credentials, files, imap, notify
 from bouncefiler.edge.store import KEPT, open_for_reading, open_store
 from bouncefiler.edge.store import at_work as at_work_on
-from bouncefiler.errors import BouncefilerError, ConfigError, CredentialError, FolderMissing
+from bouncefiler.errors import BouncefilerError, ConfigError, CredentialError, FolderMissing, StoreBusy
 from bouncefiler.filing.plan import Plan
 from bouncefiler.filing.undo import FiledMessage, PastRun
 from bouncefiler.parts import (
@@ -231,7 +232,8 @@ def _try(account: Account, settings: Settings, password: str) -> None:
     with imap.open_reader(account.server, password):
         pass
     if state_file(account, settings).exists():
-        with open_store(state_file(account, settings), holder="bouncefiler login") as store:
+        # Who is at work on the account has not given up its password, and forgets refusals when it logs in.
+        with suppress(StoreBusy), open_store(state_file(account, settings), holder="bouncefiler login") as store:
             store.login_accepted()
 
 

@@ -54,10 +54,10 @@ class User:
     name: str
     home: Path
 
-    def configure(self, alert: str = "", more: str = "") -> None:
+    def configure(self, alert: str = "", more: str = "", source: str = '{ environment = "TEST_PASSWORD" }') -> None:
         (self.home / "config.toml").write_text(
             f'state_dir = "{self.state.parent}"\n[accounts.home]\nhost = "127.0.0.1"\nport = {self.server.port}\n'
-            f'security = "plain"\nuser = "{self.name}"\npassword_from = {{ environment = "TEST_PASSWORD" }}\n{more}\n'
+            f'security = "plain"\nuser = "{self.name}"\npassword_from = {source}\n{more}\n'
             f"[accounts.home.alert]\n{alert}\n",
             encoding="utf-8",
         )
@@ -220,6 +220,18 @@ def keyring(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "drawer.py").write_text(_DRAWER)
     backend = "drawer.Keyring"
     return {"PYTHON_KEYRING_BACKEND": backend, "PYTHONPATH": str(tmp_path), "DRAWER": str(tmp_path / "kept.json")}
+
+
+def test_login_keeps_a_new_password_while_the_service_is_at_work(user: User, keyring: dict[str, str]) -> None:
+    """As docs/service.md has it: a new one into the keyring, then a reload. A refused one is kept by nobody."""
+    user.configure(source='"keyring"')
+    with open_store(user.state, holder="bouncefiler run"):
+        refused = user.run("login", "home", typed="wrong\n", more=keyring)
+        done = user.run("login", "home", typed=f"{dovecot.PASSWORD}\n", more=keyring)
+
+    assert (refused.returncode, done.returncode) == (77, 0), done.stderr
+    kept = json.loads(Path(keyring["DRAWER"]).read_text())
+    assert kept == {f"bouncefiler|home/{user.name}": dovecot.PASSWORD}
 
 
 def test_login_asks_for_the_urls_and_keeps_them_in_the_keyring(user: User, keyring: dict[str, str]) -> None:
