@@ -353,8 +353,8 @@ def report(config: Path | None, names: tuple[str, ...], *, output: Path, days: i
     finally:  # one account's trouble does not keep the others from the page
         if chronicles:
             _hand_over(page.page(chronicles), output, mark=page.MARK, force=force)
-    if str(output) != "-":
-        click.echo(f"The report is in {_clean(str(output.absolute()), 1_000)}; open it in a browser.")
+            if str(output) != "-":
+                click.echo(f"The report is in {_clean(str(output.absolute()), 1_000)}; open it in a browser.")
 
 
 @main.command(short_help="Write dead addresses into a file.")

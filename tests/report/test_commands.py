@@ -193,3 +193,4 @@ def test_report_tells_of_the_other_accounts_when_one_cannot_be_read(home: Path) 
     assert done.returncode == 74
     assert "home.sqlite3" in done.stderr
     assert "ana@office.example" in (home / "bouncefiler-report.html").read_text(encoding="utf-8")
+    assert "bouncefiler-report.html" in done.stdout
