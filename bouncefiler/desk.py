@@ -302,11 +302,14 @@ class Desk:
             self._names = self.make_names(self.settings)
         return self._names
 
-    def deliver(self) -> None:
-        """Deliver the alerts that are due. A channel that fails is tried again at a later call; nothing is raised."""
+    def deliver(self, *, reachable: bool = True) -> None:
+        """Deliver the alerts that are due. A channel that fails is tried again at a later call. Raises StoreBroken.
+
+        While the server is not `reachable`, what is for the INBOX waits.
+        """
         channels = {"log": alerts.to_log, "inbox": self._to_inbox}
         notified = {NOTIFY: self._notified} if NOTIFY in self.account.alert_channels else {}
-        alerts.deliver(self.store, channels, present(), notified)
+        alerts.deliver(self.store, channels, present(), notified, later=() if reachable else ("inbox",))
 
     def leave(self) -> None:
         """Log out and let go of the state."""

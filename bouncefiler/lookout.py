@@ -122,8 +122,8 @@ class Lookout:
 
     def _posture(self, now: datetime) -> tuple[str, ...]:
         """Say in a few lines how well others can tell the owner's mail from forged mail."""
-        domain, names = self.account.domain, self.names()
-        if domain is None or isinstance(names, Offline):
+        domain = self.account.domain
+        if domain is None or isinstance(names := self.names(), Offline):
             return ()
         found = posture.assess(domain, names.within(DNS_SECONDS), self.store.selectors(domain, now))
         return posture.summary(found, self.reader.language)

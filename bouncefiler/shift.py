@@ -13,6 +13,7 @@ from bouncefiler import config
 from bouncefiler.desk import IDLE_SECONDS, Desk, take_desk
 from bouncefiler.doorbell import Watch
 from bouncefiler.edge import systemd
+from bouncefiler.errors import BouncefilerError
 from bouncefiler.filing.plan import Plan
 from bouncefiler.sent import SentReport
 from bouncefiler.settings import Account, Settings
@@ -57,19 +58,26 @@ class Shift:
         """Do one run; return what to wait for before the next, None for the time when it is due."""
         if self.desk is None:
             self.desk = take_desk(self.account, self.settings, self.environ, "bouncefiler run")
-        onlooker = _Onlooker(tick, Brake())
-        sent_watcher = _SentOnlooker(tick, time.monotonic() + SENT_SECONDS)
-        if self.desk.quiet():
-            if self.desk.sent_is_due():
-                self.desk.index_sent(sent_watcher)
-            self.desk.inquire(onlooker.stopping)
-            self.desk.watch()
-        else:
-            report = self.desk.sweep(Scope(self.account.folders), onlooker, "run", sent_watcher)
-            if report.moved or report.settled:
-                log.info("%s: filed %d of %d new messages", self.account.name, report.moved, report.scanned)
+        try:
+            self._look(self.desk, tick)
+        except BouncefilerError:
+            self.desk.deliver(reachable=False)
+            raise
         self.desk.deliver()
         return None if tick.stopping() else self._wait(self.desk)
+
+    def _look(self, desk: Desk, tick: Tick) -> None:
+        onlooker = _Onlooker(tick, Brake())
+        sent_watcher = _SentOnlooker(tick, time.monotonic() + SENT_SECONDS)
+        if desk.quiet():
+            if desk.sent_is_due():
+                desk.index_sent(sent_watcher)
+            desk.inquire(onlooker.stopping)
+            desk.watch()
+        else:
+            report = desk.sweep(Scope(self.account.folders), onlooker, "run", sent_watcher)
+            if report.moved or report.settled:
+                log.info("%s: filed %d of %d new messages", self.account.name, report.moved, report.scanned)
 
     def _wait(self, desk: Desk) -> Watch | None:
         vigil = desk.idle()

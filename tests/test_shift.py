@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 
 import pytest
 
+from bouncefiler.backscatter.advice import Alert, Level
+from bouncefiler.backscatter.incident import Diagnosis, Incident
 from bouncefiler.desk import IDLE_SECONDS
 from bouncefiler.doorbell import Watch
-from bouncefiler.errors import Throttled, Unreachable
+from bouncefiler.edge.store import open_store
+from bouncefiler.errors import BouncefilerError, Throttled, Unreachable
 from bouncefiler.service import Tick
 from bouncefiler.settings import Account, EnvironmentVariable, Settings
 from bouncefiler.shift import Shift
 from tests.scripted import Answer, Part, Scripted, playing
 
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CAPABILITIES = "IMAP4rev1 UIDPLUS MOVE UNSELECT IDLE"
 STATUS = "* STATUS x (UIDVALIDITY 9 UIDNEXT 4)\r\nTAG OK done"
 TICK = Tick(stopping=lambda: False, progress=lambda: None)
@@ -147,6 +152,24 @@ def test_a_pause_that_the_server_asks_for_is_never_passed_over(tmp_path: Path) -
 
         assert caught.value.retry_after == 9.0
         assert logins(server) == 1
+
+
+@pytest.mark.parametrize("trouble", [{}, {"(SELECT|EXAMINE)": "TAG NO [LIMIT] Request is throttled."}])
+def test_an_alert_waits_for_the_server_only_if_it_goes_there(tmp_path: Path, trouble: dict[str, Answer]) -> None:
+    """Just when there is an intruder, the password may be refused, or the server throttle: a telephone rings anyway."""
+    alert = Alert("key", Level.CRITICAL, "Somebody may be in your mail account", "Act now.")
+    incident = Incident(Diagnosis.COMPROMISED, NOON, NOON, count=9, usual=None, total=9, peak=9, closed=NOON)
+    with at_work(tmp_path, {"APPEND": "TAG OK done", **trouble}) as (shift, server):
+        with open_store(tmp_path / "home.sqlite3", holder="test") as store:
+            store.record(incident, [("log", alert), ("inbox", alert)], NOON)
+        with pytest.raises(BouncefilerError) if trouble else nullcontext():
+            shift.work(TICK)
+        assert shift.desk is not None
+        waiting = [(one.channel, one.attempts) for one in shift.desk.store.alerts_waiting()]
+        sent = sorted(channel for channel, _ in shift.desk.store.alerts_sent(NOON))
+
+    assert (sent, waiting) == ((["log"], [("inbox", 0)]) if trouble else (["inbox", "log"], []))
+    assert logins(server) == 1
 
 
 def failed(work: Callable[[], object]) -> bool:

@@ -84,18 +84,26 @@ class Outbox(Protocol):
         """Put this alert in once for each of these channels, in its own place."""
 
 
-def deliver(outbox: Outbox, channels: Mapping[str, Channel], now: datetime, groups: Mapping[str, Group] = {}) -> None:
+def deliver(
+    outbox: Outbox,
+    channels: Mapping[str, Channel],
+    now: datetime,
+    groups: Mapping[str, Group] = {},
+    *,
+    later: Collection[str] = (),
+) -> None:
     """Deliver what is due, at least once each. A channel's failure is logged and tried again later, never raised.
 
     A channel that has failed is not tried again in this call, so that one that must time out does so once. An alert for
     a group is parted first: each of its channels then has its own one, and none gets it again because another failed.
     That is done here and not when the alert is put in, as the group's secret may be out of reach then; and a group is
-    only opened when there is something for it. Raises StoreBroken when the outbox can't be read or written.
+    only opened when there is something for it. What is for a channel in `later` is left alone. Raises StoreBroken when
+    the outbox can't be read or written.
     """
     open_channels = dict(channels)
     for name, group in groups.items():
         open_channels.update(_opened(outbox, name, group, now))
-    alerts = {one.id: one for one in outbox.alerts_waiting()}
+    alerts = {one.id: one for one in outbox.alerts_waiting() if one.channel not in later}
     stranded = [one.id for one in alerts.values() if one.due <= now and one.channel not in open_channels]
     turns = _turns(outbox, [one for one in alerts.values() if one.channel in open_channels], now)
     if stranded or turns.given_up:  # the configuration may have changed since they were put into the outbox
