@@ -8,8 +8,10 @@ asked.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
+from itertools import chain
 from typing import Protocol
 
 _PIECE = 3
@@ -21,6 +23,12 @@ _MAX_REMEMBERED_CHARS = 24
 
 _FEW = 24
 """So many literals are sooner looked for one by one than a text is cut into words."""
+
+_TELLING = re.compile(f"[a-zA-Z0-9\x80-\U0010ffff]{{{_PIECE},}}")
+"""Words that a literal can be filed under, cut as `words_of` does it."""
+
+_DULL = 1 << 30
+"""How many literals a mere number is taken to be in: none is filed under it."""
 
 _BREAKS = {code: " " for code in range(128) if not chr(code).isalnum()}
 
@@ -96,17 +104,20 @@ class Literals:
         pairs = tuple(asked)
         self.few = len(pairs) <= _FEW
         """Whether words are of no use for finding them."""
-        words = {
-            text: [] if self.few else [word for word in _split(text) if len(word) >= _PIECE and not word.isdigit()]
-            for text, _ in pairs
-        }
-        self._wordless = tuple(pair for pair in pairs if not words[pair[0]])
-        self._plain_wordless = tuple(pair for pair in self._wordless if pair[0].isascii())
-        common = Counter(word for found in words.values() for word in found)
+        words = {text: () if self.few else _TELLING.findall(text) for text, _ in pairs}
+        common = Counter(chain.from_iterable(words.values()))
+        for word in filter(str.isdigit, common):
+            common[word] = _DULL
         by_word: dict[str, list[tuple[str, int]]] = defaultdict(list)
+        wordless = []
         for literal, number in pairs:
-            if found := words[literal]:
-                by_word[min(found, key=common.__getitem__)].append((literal, number))
+            rarest = min(words[literal], key=common.__getitem__, default="")
+            if not rarest or common[rarest] == _DULL:
+                wordless.append((literal, number))
+            else:
+                by_word[rarest].append((literal, number))
+        self._wordless = tuple(wordless)
+        self._plain_wordless = tuple(pair for pair in wordless if pair[0].isascii())
         by_piece: dict[str, list[tuple[str, tuple[tuple[str, int], ...]]]] = defaultdict(list)
         for word, group in by_word.items():
             by_piece[word[:_PIECE]].append((word, tuple(group)))

@@ -97,7 +97,7 @@ def _from_layout(case: Case, layout: Layout) -> Iterator[Recipient]:
     assert layout.recipient is not None  # noqa: S101 - for the type checker; the caller looked
     found = {
         dsn.address(match["final_recipient"]).lower(): match
-        for match in reversed(list(islice(layout.recipient.finditer(text), MAX_RECIPIENTS)))
+        for match in reversed(list(islice(layout.recipient.compiled.finditer(text), MAX_RECIPIENTS)))
     }
     matches = [match for address, match in reversed(found.items()) if address]
     for index, match in enumerate(matches):

@@ -309,6 +309,8 @@ def shortened(name: str) -> str:
     return name if len(name) <= 40 else name[:39] + "…"
 
 
+_OPERATORS = {operator.value: operator for operator in Operator}
+_TEXT = (str, int)
 _ROW_KEYS = frozenset({"name", "when", "unless", "then", "source"})
 
 
@@ -345,7 +347,7 @@ def read_rule(
 def _conditions(value: object, at: str, compile_pattern: Compile, fields: frozenset[str]) -> Iterator[Condition]:
     """Yield the conditions of a `when` table, those that cost little first."""
     table = table_at(value, at)
-    for name in sorted(table, key=lambda key: (key in _DEAR, list(table).index(key))):
+    for name in sorted(table, key=_DEAR.__contains__):
         lower = name.lower()
         if lower not in fields and not (lower.startswith(_HEADER) and len(lower) > len(_HEADER)):
             raise ConfigError(f"{at}.{name}: unknown field{_hint(lower, fields)}")
@@ -353,9 +355,9 @@ def _conditions(value: object, at: str, compile_pattern: Compile, fields: frozen
         if not operators:
             raise ConfigError(f"{at}.{name}: say how to compare: {', '.join(Operator)}")
         for operator, wanted in operators.items():
-            if operator not in tuple(Operator):
+            if operator not in _OPERATORS:
                 raise ConfigError(f"{at}.{name}.{operator}: unknown comparison{_hint(operator, Operator)}")
-            yield _condition(lower, Operator(operator), wanted, f"{at}.{name}.{operator}", compile_pattern)
+            yield _condition(lower, _OPERATORS[operator], wanted, f"{at}.{name}.{operator}", compile_pattern)
 
 
 def _condition(name: str, operator: Operator, wanted: object, at: str, compile_pattern: Compile) -> Condition:
@@ -363,18 +365,14 @@ def _condition(name: str, operator: Operator, wanted: object, at: str, compile_p
         if not isinstance(wanted, bool):
             raise ConfigError(f"{at}: expected true or false")
         return Condition(name, operator, (str(wanted).lower(),))
-    values = (wanted,) if isinstance(wanted, str | int) and not isinstance(wanted, bool) else wanted
-    if (
-        not isinstance(values, list | tuple)
-        or not values
-        or not all(isinstance(v, str | int) and str(v) for v in values)
-    ):
+    values = (wanted,) if isinstance(wanted, _TEXT) and not isinstance(wanted, bool) else wanted
+    if not isinstance(values, list | tuple) or not values or not all(isinstance(v, _TEXT) and str(v) for v in values):
         raise ConfigError(f'{at}: expected a list of texts, such as ["…"]')
-    texts = tuple(str(value) for value in values)
+    texts = tuple(map(str, values))
     if operator is Operator.MATCHES:
         patterns = tuple(_pattern(text, at, compile_pattern) for text in texts)
         return Condition(name, operator, texts, patterns, tuple(plain_runs(text) for text in texts))
-    return Condition(name, operator, tuple(fold(text) for text in texts))
+    return Condition(name, operator, tuple(map(fold, texts)))
 
 
 def _pattern(source: str, at: str, compile_pattern: Compile) -> Pattern:

@@ -35,6 +35,27 @@ from bouncefiler.recognition.text import fold
 from bouncefiler.recognition.verdict import Cause
 
 
+class LatePattern:
+    """A regular expression of ours, compiled when it is first needed: most mail needs few of them."""
+
+    __slots__ = ("_compiled", "source")
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self._compiled: re.Pattern[str] | None = None
+
+    @property
+    def compiled(self) -> re.Pattern[str]:
+        """The expression, ready to be asked. Raises re.error when it is none; a test compiles them all."""
+        if self._compiled is None:
+            self._compiled = re.compile(self.source)
+        return self._compiled
+
+    def search(self, text: str, /) -> re.Match[str] | None:
+        """See rule.Pattern."""
+        return self.compiled.search(text)
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """How one program lays out a bounce: where the recipients stand, and what is said of each."""
@@ -45,7 +66,7 @@ class Layout:
     """Recipients stand behind the first of these; anywhere when there are none, or none is found."""
     end: tuple[str, ...] = ()
     """… and before the first of these."""
-    recipient: re.Pattern[str] | None = None
+    recipient: LatePattern | None = None
     """Groups final_recipient, and perhaps diagnostic_code, remote_mta, status, original_recipient."""
     diagnostic: str = "after"
     """What is said of a recipient: the text `after` it up to the next, `before` it, its `line`, or the whole `area`."""
@@ -66,22 +87,6 @@ class Harmless:
         """Whether a link to this host leads to a server's own help."""
         labels = name.lower().rstrip(".").split(".")
         return any(".".join(labels[at:]) in self.hosts for at in range(len(labels)))
-
-
-class LatePattern:
-    """A regular expression of ours, compiled when it is first needed: most mail needs few of them."""
-
-    __slots__ = ("_compiled", "source")
-
-    def __init__(self, source: str) -> None:
-        self.source = source
-        self._compiled: re.Pattern[str] | None = None
-
-    def search(self, text: str, /) -> re.Match[str] | None:
-        """See rule.Pattern. Raises re.error when it is none; a test compiles them all."""
-        if self._compiled is None:
-            self._compiled = re.compile(self.source)
-        return self._compiled.search(text)
 
 
 class Table:
@@ -388,7 +393,7 @@ def _layouts(stem: str, table: Mapping[str, Any]) -> Iterator[Layout]:
             stem.rpartition("/")[2],
             begin=_texts(find.get("begin", ())),
             end=_texts(find.get("end", ())),
-            recipient=re.compile(f"(?im){find['recipient']}") if "recipient" in find else None,
+            recipient=LatePattern(f"(?im){find['recipient']}") if "recipient" in find else None,
             diagnostic=find.get("diagnostic", "after"),
         )
 

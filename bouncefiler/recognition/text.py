@@ -393,6 +393,7 @@ _SIGNS = str.maketrans(
     | dict.fromkeys((*"\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u061c", *map(chr, range(0x202A, 0x202F))), "")
     | dict.fromkeys(map(chr, range(0x2066, 0x206A)), "")
 )
+_SIGN = re.compile(f"[{''.join(map(chr, _SIGNS))}]")
 # Chinese and Japanese have no blanks: one between two such characters is where a line was broken
 _HAN = "\u3001-\u30ff\u3400-\u9fff"
 _BROKEN = re.compile(f"(?<=[{_HAN}]) (?=[{_HAN}])")
@@ -407,4 +408,5 @@ def fold(text: str) -> str:
 
 
 def _folded(word: str) -> str:
-    return _MARKS.sub("", unicodedata.normalize("NFKD", word.translate(_SIGNS))).lower()
+    plain = word.translate(_SIGNS) if _SIGN.search(word) else word  # to translate costs much, and seldom changes a word
+    return _MARKS.sub("", unicodedata.normalize("NFKD", plain)).lower()

@@ -33,7 +33,7 @@ def patterns() -> Iterator[tuple[str, str]]:
                 yield from ((rule.name, value) for value in condition.values)
     for layout in rulebook.layouts.values():
         if layout.recipient:
-            yield layout.rule.name, layout.recipient.pattern
+            yield layout.rule.name, layout.recipient.source
 
 
 @pytest.mark.parametrize(("row", "pattern"), list(patterns()))
