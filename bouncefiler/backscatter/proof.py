@@ -47,7 +47,7 @@ class Proof:
 
 
 # The d= of a signature (RFC 6376, 3.5), and whatever looks like it; so written that no match takes in the next one.
-_D = re.compile(rb"d[\x00-\x20]*=[\x00-\x20]*([^;:\x00-\x20]{1,260})")
+_D = re.compile(rb"[:;][\x00-\x20]*d[\x00-\x20]*=[\x00-\x20]*([^;:\x00-\x20]{1,260})")
 
 
 def may_be_signed(header: bytes, domains: Iterable[str]) -> bool:

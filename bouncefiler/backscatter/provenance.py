@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import IntFlag, StrEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from bouncefiler.backscatter import domains
 from bouncefiler.backscatter.proof import Outcome, Proof
@@ -487,6 +487,7 @@ _REGISTRY = re.compile(r"(?:com|net|org|gov|edu|ac|co|ne|or)\.[a-z]{2}")
 """Under which domains are sold in many countries: what stands above is no network of anybody's."""
 
 
+@lru_cache(maxsize=1_000)  # the same few hosts, again and again
 def network(host: str) -> str:
     """Return the name that a host shares with those beside it: without its first label, if a domain is left."""
     rest = host.partition(".")[2]
