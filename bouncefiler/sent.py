@@ -113,7 +113,6 @@ class SentCoverage:
     """All mail sent from then on is known, up to `until`; None when that is true of no moment."""
     until: datetime | None = None
     """When the last of the folders was brought up to date."""
-    messages: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,16 +269,15 @@ def _edge(mails: Sequence[Outgoing]) -> datetime | None:
     return datetime.fromtimestamp(max(first), UTC) if first else None
 
 
-def coverage_of(marks: Iterable[SentMark], oldest: datetime, messages: int) -> SentCoverage:
+def coverage_of(marks: Iterable[SentMark], oldest: datetime) -> SentCoverage:
     """Say what is known of all folders together; ids of before `oldest` are not kept."""
     known: Mapping[str, SentMark] = {mark.folder: mark for mark in marks}
     if not known:
-        return SentCoverage(messages=messages)
+        return SentCoverage()
     starts = [oldest if mark.complete else mark.since for mark in known.values()]
     ends = [mark.asked for mark in known.values()]
     return SentCoverage(
         all(mark.complete for mark in known.values()),
         None if None in starts else max(oldest, *(start for start in starts if start)),
         None if None in ends else min(end for end in ends if end),
-        messages,
     )

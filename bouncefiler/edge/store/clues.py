@@ -7,7 +7,6 @@ import sqlite3
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import fields
 from datetime import datetime, timedelta
-from typing import Any
 
 from bouncefiler.backscatter.provenance import (
     Attribution,
@@ -41,6 +40,7 @@ class ClueReader(Base):
             _pending,
             "SELECT clue.fingerprint, received_at, noted, clues, header FROM clue"
             " JOIN sighting ON sighting.fingerprint = clue.fingerprint"
+            " LEFT JOIN returned ON returned.fingerprint = clue.fingerprint"
             " WHERE due <= ? ORDER BY due LIMIT ?",
             (epoch(now), limit),
         )
@@ -86,20 +86,22 @@ class ClueWriter(ClueReader, Writable):
 
     def attribute(self, found: Iterable[tuple[Pending, Attribution, bool]], now: datetime) -> None:
         """Write down who sent these; those that are not settled (False) are asked about again later."""
+        judged, open_ones, done, forged = list[Row](), list[Row](), list[Row](), list[Row]()
+        for pending, attribution, settled in found:
+            key = bytes.fromhex(pending.fingerprint)
+            judged.append((key, PROVENANCES.index(attribution.provenance), int(attribution.reasons)))
+            if not settled:
+                open_ones.append((key, epoch(now + max(ASK_AGAIN, now - pending.noted))))
+                continue
+            done.append((key,))
+            if attribution.provenance is Provenance.FORGED:  # nobody here has written to these
+                forged.append((key,))
         with self._transaction() as db:
-            for pending, attribution, settled in found:
-                key = bytes.fromhex(pending.fingerprint)
-                db.execute(
-                    "UPDATE sighting SET provenance = ?, reasons = ? WHERE fingerprint = ?",
-                    (PROVENANCES.index(attribution.provenance), int(attribution.reasons), key),
-                )
-                if not settled:
-                    due = now + max(ASK_AGAIN, now - pending.noted)
-                    db.execute("UPDATE clue SET due = ? WHERE fingerprint = ?", (epoch(due), key))
-                    continue
-                db.execute("DELETE FROM clue WHERE fingerprint = ?", (key,))
-                if attribution.provenance is Provenance.FORGED:  # nobody here has written to these
-                    db.execute("DELETE FROM failure WHERE fingerprint = ?", (key,))
+            db.executemany("UPDATE sighting SET provenance = ?2, reasons = ?3 WHERE fingerprint = ?1", sorted(judged))
+            db.executemany("UPDATE clue SET due = ?2 WHERE fingerprint = ?1", sorted(open_ones))
+            db.executemany("DELETE FROM clue WHERE fingerprint = ?", sorted(done))
+            db.executemany("DELETE FROM returned WHERE fingerprint = ?", sorted(done))
+            db.executemany("DELETE FROM failure WHERE fingerprint = ?", sorted(forged))
 
 
 def note_clues(db: sqlite3.Connection, judged: Iterable[Judged]) -> None:
@@ -108,17 +110,18 @@ def note_clues(db: sqlite3.Connection, judged: Iterable[Judged]) -> None:
     What was noted before, or has been counted, is passed over.
     """
     (began,) = db.execute("SELECT max(began) FROM run").fetchone()
-    room = MAX_HEADERS - db.execute("SELECT count(*) FROM clue WHERE header IS NOT NULL").fetchone()[0]
-    clues, failures = list[Row](), list[Row]()
+    room = MAX_HEADERS - db.execute("SELECT count(*) FROM returned").fetchone()[0]
+    clues, headers, failures = list[Row](), list[Row](), list[Row]()
     for key, item in _unseen(db, judged).items():
-        signed = item.verdict.original.signed if item.verdict.original and room > 0 else b""
-        room -= bool(signed)
+        if item.verdict.original and item.verdict.original.signed and len(headers) < room:
+            headers.append((key, item.verdict.original.signed))
         received_at = epoch(item.arrival.received_at)
         noted = received_at if began is None else began
-        clues.append((key, noted, noted, _written(clues_of(item.verdict)), signed or None))
+        clues.append((key, noted, noted, _written(clues_of(item.verdict))))
         failures.extend(_failure_rows(key, received_at, item.verdict))
     # Sorted, they go into the tables one behind the other: much less is read and shifted.
-    db.executemany("INSERT INTO clue (fingerprint, noted, due, clues, header) VALUES (?, ?, ?, ?, ?)", sorted(clues))
+    db.executemany("INSERT INTO clue (fingerprint, noted, due, clues) VALUES (?, ?, ?, ?)", sorted(clues))
+    db.executemany("INSERT INTO returned (fingerprint, header) VALUES (?, ?)", sorted(headers))
     db.executemany(_NOTE_FAILURE, sorted(failures))
 
 
@@ -154,9 +157,8 @@ _NOTE_FAILURE = (
 
 def _pending(row: Row) -> Pending:
     fingerprint, received_at, noted, clues, header = row
-    told = {name: _tuples(value) for name, value in json.loads(clues).items()}
+    told = json.loads(clues)
+    for name, value in told.items():
+        if isinstance(value, list):
+            told[name] = tuple(tuple(item) if isinstance(item, list) else item for item in value)
     return Pending(to_fingerprint(fingerprint), moment_of(received_at), moment_of(noted), Clues(**told), header or b"")
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -146,5 +146,25 @@ _THIRD = (
     "CREATE INDEX move_fingerprint ON move (fingerprint)",
 )
 
-MIGRATIONS: Migrations = (_FIRST, _SECOND, _THIRD)
+_FOURTH = (
+    # Returned header blocks, apart from the other clues: they are large, and those are gone through again and again.
+    "CREATE TABLE returned (fingerprint BLOB PRIMARY KEY, header BLOB NOT NULL)",
+    "INSERT INTO returned SELECT fingerprint, header FROM clue WHERE header IS NOT NULL",
+    """CREATE TABLE small_clue (
+        fingerprint BLOB PRIMARY KEY, noted INTEGER NOT NULL, due INTEGER NOT NULL, clues TEXT NOT NULL
+        ) WITHOUT ROWID""",
+    "INSERT INTO small_clue SELECT fingerprint, noted, due, clues FROM clue",
+    "DROP TABLE clue",
+    "ALTER TABLE small_clue RENAME TO clue",
+    "CREATE INDEX clue_due ON clue (due)",
+    # What every look at the account asks must not go through all rows of a table that grows.
+    "CREATE INDEX clue_noted ON clue (noted)",
+    "CREATE INDEX failure_received_at ON failure (received_at)",
+    "DROP INDEX sighting_received_at",
+    "CREATE INDEX sighting_received_at ON sighting (received_at, kind, provenance, reasons, cause)",
+    "DROP INDEX sent_sent_at",
+    "CREATE INDEX sent_sent_at ON sent (sent_at, recipients, mailing)",
+)
+
+MIGRATIONS: Migrations = (_FIRST, _SECOND, _THIRD, _FOURTH)
 """Statements that make version n + 1 of the schema out of version n. What was released is never edited."""

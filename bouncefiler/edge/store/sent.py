@@ -50,9 +50,8 @@ class SentMailReader(Base):
         """Say for which time it can be said that a message was not sent."""
         with self._reading() as db:
             marks = _marks(db)
-            (messages,) = db.execute("SELECT count(*) FROM sent").fetchone()
         asked = [mark.asked for mark in marks if mark.asked]
-        return coverage_of(marks, max(asked) - KEPT if asked else EPOCH, messages)
+        return coverage_of(marks, max(asked) - KEPT if asked else EPOCH)
 
     def sent_burst(self, since: datetime, until: datetime) -> SentBurst:
         """Say how much was sent from `since` to before `until`."""
@@ -147,11 +146,12 @@ def _keep_contacts(db: sqlite3.Connection, mails: Iterable[Outgoing]) -> None:
 
 
 def _trim_contacts(db: sqlite3.Connection) -> None:
-    db.execute(
-        "DELETE FROM contact WHERE address IN (SELECT address FROM contact ORDER BY first DESC, address"
-        " LIMIT -1 OFFSET ?)",
-        (MAX_CONTACTS,),
-    )
+    (known,) = db.execute("SELECT count(*) FROM contact").fetchone()
+    if known > MAX_CONTACTS:
+        db.execute(
+            "DELETE FROM contact WHERE address IN (SELECT address FROM contact ORDER BY first, address DESC LIMIT ?)",
+            (known - MAX_CONTACTS,),
+        )
 
 
 def _habits_of(mails: Iterable[Outgoing]) -> Mapping[Habit, tuple[int, int]]:

@@ -354,7 +354,7 @@ def _fold(db: sqlite3.Connection, horizon: int) -> None:
 _COUNTED = tuple(KINDS.index(kind) for kind in Kind if counts(kind))
 
 
-# Order is important: a batch goes when its last move has gone, a run when its last batch has.
+# Order is important: a batch goes when its last move has gone, a run when its last batch has, a header by its clue.
 _TRIM = (
     """DELETE FROM move WHERE state <> 0 AND batch IN
         (SELECT batch.id FROM run JOIN batch ON batch.run = run.id WHERE began < :horizon)""",
@@ -363,6 +363,7 @@ _TRIM = (
     """DELETE FROM run WHERE began < :idle AND id < (SELECT max(id) FROM run)
         AND NOT EXISTS (SELECT 1 FROM batch WHERE batch.run = run.id)""",
     "DELETE FROM outbox WHERE coalesce(sent, moot) < :horizon",
+    "DELETE FROM returned WHERE fingerprint IN (SELECT fingerprint FROM clue WHERE noted < :stale)",
     "DELETE FROM clue WHERE noted < :stale",
     "DELETE FROM failure WHERE received_at < :horizon",
     "DELETE FROM refusal WHERE at < :horizon",
