@@ -28,12 +28,15 @@ from benchmarks.contestants import Contestant, Place
 from benchmarks.goals import Goal
 from benchmarks.proxy import Proxy, Slowness
 from benchmarks.results import Cost, Row, Series
-from benchmarks.stock import BENCH, Stock
+from benchmarks.stock import BENCH, Stock, remove
 from tests import dovecot
 from tests.dovecot import HOST, PASSWORD, Dovecot, Variant
 
 MANY = 50_000
 """From so many messages on, programs that take a turn for each message are run once."""
+
+DELAY = 0.2
+"""Seconds there and back, of the line that tells how many round trips are waited for."""
 
 HUGE = 500_000
 """From so many on nobody is let run once more only to be counted."""
@@ -52,6 +55,7 @@ STOPWATCH = Path(__file__).with_name("stopwatch.py")
 COMPRESSING = Variant(
     extra=f"imap_capability = {Variant().capabilities()} COMPRESS=DEFLATE\n"
     "protocol imap {\n  mail_plugins = imap_zlib\n}\n"
+    "default_vsz_limit = 4 G\n"  # a Maildir's list of a million UIDs doesn't fit in the 256 MB of the default
 )
 
 
@@ -100,7 +104,7 @@ def timed(command: Sequence[str], patience: float) -> Cost:
 
 
 def series(bench: Bench, entrants: Sequence[Contestant], runs: int, slowness: Slowness | None) -> Series:
-    """Let all run, interleaved; then each once more through a proxy that counts."""
+    """Let all run, interleaved; then each once more through a proxy that counts, and through one that only delays."""
     rows = [Row(contestant) for contestant in entrants]
     with Proxy(HOST, bench.server.port, slowness or Slowness()) as proxy:
         port = proxy.port if slowness else bench.server.port
@@ -117,18 +121,22 @@ def series(bench: Bench, entrants: Sequence[Contestant], runs: int, slowness: Sl
 
 
 def _count(bench: Bench, rows: Sequence[Row]) -> None:
-    with Proxy(HOST, bench.server.port) as proxy:
+    port = bench.server.port
+    with Proxy(HOST, port) as proxy, Proxy(HOST, port, Slowness(rtt=DELAY)) as delaying:
         for row in rows:
             if row.done and not (row.contestant.slow and bench.stock.size >= MANY):
-                bench.run(row, proxy.port, bench.patience_with(row.contestant, rows))
+                near = bench.run(row, proxy.port, bench.patience_with(row.contestant, rows))
                 row.traffic = proxy.take()
+                if not row.contestant.slow:
+                    far = bench.run(row, delaying.port, bench.patience)
+                    row.round_trips = (far.wall - near.wall) / DELAY
 
 
 def table(series: Series) -> Iterator[str]:
     """Yield the lines of a table."""
     yield (
         f"{'':23} {'wall s':>8} {'spread':>13} {'x floor':>8} {'µs CPU/msg':>11} {'peak MB':>8} "
-        f"{'turns':>7} {'MB down':>8} {'kB up':>7} {'moved':>7} {'wrongly':>8} {'missed':>7}"
+        f"{'rtts':>7} {'turns':>7} {'MB down':>8} {'kB up':>7} {'moved':>7} {'wrongly':>8} {'missed':>7}"
     )
     for row in series.rows:
         floor = series.floor_of(row)
@@ -154,9 +162,11 @@ def _costs(row: Row, floor: Row | None, size: int) -> str:
 
 
 def _facts(row: Row) -> str:
-    wire = f" {'-':>7} {'-':>8} {'-':>7}"
-    if row.traffic:
-        wire = f" {row.traffic.turns:7,} {row.traffic.down / 1e6:8.2f} {row.traffic.up / 1e3:7.1f}"
+    wire = f" {'-':>7}" if row.round_trips is None else f" {row.round_trips:7.1f}"
+    if row.traffic is None:
+        wire += f" {'-':>7} {'-':>8} {'-':>7}"
+    else:
+        wire += f" {row.traffic.turns:7,} {row.traffic.down / 1e6:8.2f} {row.traffic.up / 1e3:7.1f}"
     end = row.outcome
     return wire + (f" {end.moved:7,} {end.wrongly:8,} {end.missed:7,}" if end else "")
 
@@ -211,6 +221,7 @@ def _serving() -> Iterator[Dovecot]:
         finally:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
+            remove(server)
 
 
 def _arguments() -> argparse.Namespace:

@@ -86,8 +86,9 @@ def _of_every_size(series: Series) -> Iterator[Goal]:
             wrong = row.outcome.wrongly + row.outcome.lost + row.outcome.doubled
             yield Goal(_said(series, f"{name}: moved wrongly, lost or doubled"), wrong, 0)
     row = series.row(OURS)
-    if row and row.traffic:
-        yield Goal(_said(series, "round trips"), row.traffic.turns, 10 + series.size / 20_000)
+    if row and row.traffic and row.round_trips is not None:
+        counted = f"{row.traffic.turns} turns counted, which is an upper bound"
+        yield Goal(_said(series, "round trips"), row.round_trips, 10 + series.size / 20_000, remark=counted)
 
 
 def _wall(series: Series, name: str, bound: float, start_up: float = 0.0) -> Iterator[Goal]:

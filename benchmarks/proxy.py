@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from typing import Self
 
 _CHUNK = 64 * 1024
+_ON_THE_WAY = 1_024
+"""Chunks, which may be as small as what the sender writes: a line with delay must not be a narrow one by that alone."""
 _COMMAND = re.compile(rb"^([A-Za-z0-9]{1,16}) [A-Z]{3,}", re.MULTILINE)
 
 
@@ -136,7 +138,7 @@ class _Line:
 
     def __init__(self, source: socket.socket, sink: socket.socket, slowness: Slowness) -> None:
         self._source, self._sink, self._slowness = source, sink, slowness
-        self._way: queue.Queue[tuple[float, bytes]] = queue.Queue(maxsize=64)
+        self._way: queue.Queue[tuple[float, bytes]] = queue.Queue(maxsize=_ON_THE_WAY)
 
     def read(self, say: Callable[[bytes], None]) -> None:
         free_at = 0.0

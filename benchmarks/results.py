@@ -29,6 +29,8 @@ class Row:
     contestant: Contestant
     costs: list[Cost] = field(default_factory=list)
     traffic: Traffic | None = None
+    round_trips: float | None = None
+    """For how many times the delay of a line a run waits in all, when there is a delay."""
     outcome: Outcome | None = None
 
     @property

@@ -245,6 +245,18 @@ class Dovecot:
         """Return the account of this user, to fill it and look at it with nothing of bouncefiler in between."""
         return Mailbox(self, user)
 
+    def await_leave(self, user: str, seconds: float = 30.0) -> None:
+        """Wait until no process of the server works for this user any more: one may go on after its client was killed.
+
+        Raises TimeoutError.
+        """
+        command = ["doveadm", "-c", str(self.base / "dovecot.conf"), "who", "-1", user]
+        deadline = time.monotonic() + seconds
+        while user in subprocess.run(command, capture_output=True, text=True, check=False).stdout:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the server has not let go of {user}")
+            time.sleep(0.1)
+
     def log(self) -> str:
         """Return what the server has logged."""
         path = self.base / "log"

@@ -119,7 +119,8 @@ def test_turns_of_what_is_compressed() -> None:
 
 def _row(name: str, *costs: Cost, outcome: Outcome | None = None, turns: int | None = None) -> Row:
     traffic = None if turns is None else Traffic(1, turns, 0, 0)
-    return Row(Contestant(name, lambda _place: [], slow=name == "imapautofiler"), list(costs), traffic, outcome)
+    contestant = Contestant(name, lambda _place: [], slow=name == "imapautofiler")
+    return Row(contestant, list(costs), traffic, None if turns is None else turns - 2.0, outcome)
 
 
 def _runs(*walls: float, cpu: float = 1.0, peak: float = 50.0) -> list[Cost]:
@@ -137,13 +138,13 @@ def _ended_after(wall: float) -> Cost:
 def test_goals_of_a_large_mailbox() -> None:
     """Medians are compared, and what is missed is missed by what is too much."""
     outcome = Outcome(moved=5_000, wrongly=0, missed=0, lost=0, doubled=0)
-    ours = _row("bouncefiler", *_runs(2.0, 9.0, 2.5, cpu=2.5, peak=61.5), outcome=outcome, turns=15)
+    ours = _row("bouncefiler", *_runs(2.0, 9.0, 2.5, cpu=2.5, peak=61.5), outcome=outcome, turns=17)
     others = (_row("floor", *_runs(2.0, 2.5, 2.0)), _row("imapfilter", *_runs(2.0)), ours)
     slow = _row("imapautofiler", _ended_after(150.0))
 
     assert _told(Series(100_000, wan=False, rows=(*others, slow))) == [
         "met                    100,000: bouncefiler: moved wrongly, lost or doubled: 0, goal <= 0",
-        "met                    100,000: round trips: 15, goal <= 15",
+        "met                    100,000: round trips: 15, goal <= 15 (17 turns counted, which is an upper bound)",
         "missed by 0.05x        100,000: wall of bouncefiler over that of floor: 1.25x, goal <= 1.2x",
         "missed by 0.25x        100,000: wall over that of imapfilter: 1.25x, goal <= 1x",
         "met                    100,000: faster than imapautofiler: at least 60x, goal >= 50x (ended after 150 s)",
