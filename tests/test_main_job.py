@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 from threading import Thread
 
 import pytest
@@ -152,6 +153,46 @@ def test_killed_in_the_middle_and_run_again_the_end_is_the_same(user: User, wait
     assert identities(after) == identities(before)
     assert len(after["Bounces"]) == 1_000
     assert user.records("clean")[-1]["moved"] == 0
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_killed_after_a_part_the_next_run_begins_behind_it(user: User, seed: int) -> None:
+    """`kill -9` at any moment after a part was done: that part is filed, and nothing of it is read again."""
+    user.fill(mailbox(4_500, 1))
+    before = user.snapshot()
+
+    done = _killed_after_a_part(user, Random(seed).uniform(0, 0.2))  # noqa: S311 - no secret
+    user.server.await_leave(user.name)
+    killed = user.snapshot()
+    (rest,) = [record for record in user.records("clean") if record["what"] == "report"]
+
+    assert identities(killed) == identities(before)
+    assert 0 < done <= len(killed["Bounces"])
+    assert min(held.uid for held in killed["INBOX"]) > done
+    assert rest["scanned"] == len(killed["INBOX"])
+    after = user.snapshot()
+    assert identities(after) == identities(before)
+    assert len(after["Bounces"]) == 4_500
+
+
+def _killed_after_a_part(user: User, wait: float) -> int:
+    """Kill a clean so long after its first part is done; return up to which UID its state says that it is done."""
+    state = user.home / "state" / "home.sqlite3"
+
+    def done() -> int:
+        with open_for_reading(state) as ledger:
+            mark = ledger.watermark("INBOX")
+        return mark.last_uid if mark else 0
+
+    process = user.start("clean")
+    try:
+        _await(state.exists, pause=0.01)
+        _await(lambda: done() > 0, pause=0.01)
+        time.sleep(wait)
+    finally:
+        process.kill()
+        process.communicate()
+    return done()
 
 
 def facts(snapshot: Snapshot, folder: str) -> Counter[tuple[str, str, frozenset[str]]]:
