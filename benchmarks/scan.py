@@ -8,13 +8,13 @@ from __future__ import annotations
 import resource
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from bouncefiler.edge import imap
 from bouncefiler.recognition import lean
 from bouncefiler.settings import Security, Server
-from bouncefiler.sweep import FolderState, Span
+from bouncefiler.sweep import FolderState, Span, Suspects
 from tests.dovecot import PASSWORD, Mail, running
 
 MESSAGES = 10_000
@@ -37,7 +37,7 @@ def mails() -> Iterator[Mail]:
         )
 
 
-def measure(server: Server, suspect: Callable[[bytes], bool], span: Span) -> tuple[float, float]:
+def measure(server: Server, suspects: Suspects, span: Span) -> tuple[float, float]:
     """Return CPU microseconds per message and wall milliseconds, medians; the first run warms the server up."""
     costs = []
     for _ in range(RUNS):
@@ -45,7 +45,7 @@ def measure(server: Server, suspect: Callable[[bytes], bool], span: Span) -> tup
             state = reader.state("INBOX")
             assert state == FolderState("INBOX", state.uidvalidity if state else 0, MESSAGES + 1, MESSAGES)  # noqa: S101
             cpu, wall = time.process_time(), time.perf_counter()
-            scanned = sum(window.scanned for window in reader.scan(state, span, suspect))
+            scanned = sum(window.scanned for window in reader.scan(state, span, suspects))
             costs.append((time.process_time() - cpu, time.perf_counter() - wall))
             assert scanned == MESSAGES  # noqa: S101
     cpu, wall = (statistics.median(column) for column in zip(*costs[1:], strict=True))
@@ -54,16 +54,16 @@ def measure(server: Server, suspect: Callable[[bytes], bool], span: Span) -> tup
 
 def main() -> None:
     """Print one line for each way to scan."""
-    ways: dict[str, tuple[Callable[[bytes], bool], Span]] = {
-        "reading alone": (lambda _fields: False, Span()),
-        "reading alone, by date": (lambda _fields: False, Span(since=LONG_AGO)),
-        "with lean.suspect": (lean.suspect, Span()),
+    ways: dict[str, tuple[Suspects, Span]] = {
+        "reading alone": (lambda _messages: (), Span()),
+        "reading alone, by date": (lambda _messages: (), Span(since=LONG_AGO)),
+        "with lean.suspects": (lean.suspects, Span()),
     }
     with running() as dovecot:
         dovecot.mailbox("bench").store(mails())
         for security in (Security.PLAIN, Security.TLS):
-            for name, (suspect, span) in ways.items():
-                cpu, wall = measure(dovecot.server("bench", security), suspect, span)
+            for name, (suspects, span) in ways.items():
+                cpu, wall = measure(dovecot.server("bench", security), suspects, span)
                 print(f"{security:5}  {name:24} {cpu:6.2f} us CPU/message  {wall:6.1f} ms in all")
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB")
 

@@ -125,7 +125,7 @@ def sweep(store: Store, now: datetime, bounces: int = 1, number: int = 1) -> Rep
     account = MemoryAccount({"INBOX": Folder(UIDVALIDITY, first), "Bounces": Folder(TARGET.uidvalidity, first)})
     for at in range(bounces):
         account.folders["INBOX"].add(Stored(b"Received: %d/%d\r\nSubject: bounce\r\n\r\n" % (number, at), now))
-    task = Task(Scope(("INBOX",)), Recogniser(lambda _fields: True, _examine), FilingPolicy())
+    task = Task(Scope(("INBOX",)), Recogniser(lambda messages: range(len(messages)), _examine), FilingPolicy())
     store.begin_run("run", now)
     report = clean(account, store, task, Nobody())
     store.looked(now)

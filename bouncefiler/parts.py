@@ -107,7 +107,7 @@ def task_of(account: Account, settings: Settings, scope: Scope) -> Task:
 def recogniser(load: Callable[[], Rulebook]) -> Recogniser:
     """Bind the rules that `load` reads to the questions of a sweep."""
     tables = Tables(load)
-    return Recogniser(lean.suspect, lambda raw, cut: classify.examine(raw, cut, tables.rules), tables.prepare)
+    return Recogniser(lean.suspects, lambda raw, cut: classify.examine(raw, cut, tables.rules), tables.prepare)
 
 
 class Tables:

@@ -27,10 +27,11 @@ from bouncefiler.sweep import (
     carry_out,
     grouped,
     judge,
+    one_by_one,
     plan_loose_ends,
 )
 
-_NOTHING = Recogniser(lambda _lean: False, lambda _raw, _cut: (Verdict(Kind.OTHER), ""))
+_NOTHING = Recogniser(lambda _lean: (), lambda _raw, _cut: (Verdict(Kind.OTHER), ""))
 """Recognises nothing, so that nothing is filed on the way."""
 
 
@@ -85,7 +86,7 @@ def of_message_id(reader: Reader, messages: Sequence[FiledMessage], message_id: 
     for folder, group in grouped(messages, lambda message: message.to_folder):
         state = reader.state(folder)
         if state is not None:
-            uids = [uid for window in reader.scan(state, Span(), has_it) for uid in window.suspects]
+            uids = [uid for window in reader.scan(state, Span(), one_by_one(has_it)) for uid in window.suspects]
             alike = {item.arrival.fingerprint for item in judge(reader, state, uids, _NOTHING)}
             found |= {message.id for message in group if message.fingerprint in alike}
     return tuple(message for message in messages if message.id in found)

@@ -114,6 +114,18 @@ class Moved:
     uids: Mapping[int, int] | None = None
 
 
+Suspects = Callable[[Sequence[bytes]], Iterable[int]]
+"""Says which of several messages are worth reading, by their place, once each.
+
+Each is given by its From, Subject, Content-Type and Message-ID fields, as the server sent them.
+"""
+
+
+def one_by_one(suspect: Callable[[bytes], bool]) -> Suspects:
+    """Ask of one message at a time."""
+    return lambda messages: [place for place, fields in enumerate(messages) if suspect(fields)]
+
+
 class Reader(Protocol):
     """An account that can be read. Nothing here marks a message as seen, or changes anything else.
 
@@ -123,12 +135,11 @@ class Reader(Protocol):
     def state(self, folder: str) -> FolderState | None:
         """Describe the folder; None when there is no such folder."""
 
-    def scan(self, state: FolderState, span: Span, suspect: Callable[[bytes], bool]) -> Iterator[Window]:
-        """Read the lean header fields of the span and yield, in ascending order, which UIDs `suspect` is true of.
+    def scan(self, state: FolderState, span: Span, suspects: Suspects) -> Iterator[Window]:
+        """Read the lean header fields of the span and yield, in ascending order, the UIDs of those that are suspects.
 
-        `suspect` gets the From, Subject, Content-Type and Message-ID fields as the server sent them. The last window
-        reaches to `state.uidnext - 1`. Other calls may be made between two windows. Raises FolderRenumbered when
-        UIDVALIDITY is not that of `state`.
+        The last window reaches to `state.uidnext - 1`. Other calls may be made between two windows. Raises
+        FolderRenumbered when UIDVALIDITY is not that of `state`.
         """
 
     def read(self, state: FolderState, uids: Sequence[int], octets: int) -> Iterator[Reading]:
@@ -232,9 +243,9 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Recogniser:
-    """The two questions a sweep asks of recognition: is this worth a look, and what is it?"""
+    """The two questions a sweep asks of recognition: which of these are worth a look, and what is this?"""
 
-    suspect: Callable[[bytes], bool]
+    suspects: Suspects
     examine: Callable[[bytes, bool], tuple[Verdict, str]]
     """`examine(raw, cut)` gives the verdict and the decoded Subject; `cut` says that `raw` is not the whole message."""
     prepare: Callable[[], None] = lambda: None
@@ -275,7 +286,7 @@ def _folder_pages(reader: Reader, ledger: Ledger, folder: str, task: Task) -> It
     span = Span(_first_uid(state, ledger.watermark(folder), scope), scope.since)
     if state.exists and span.first_uid < state.uidnext:
         recogniser.prepare()
-    parts = (part for window in reader.scan(state, span, recogniser.suspect) for part in _parts(window))
+    parts = (part for window in reader.scan(state, span, recogniser.suspects) for part in _parts(window))
     for part, judged in _gathered(_judged(reader, state, parts, recogniser), task.page):
         filed = ledger.filed({item.arrival.fingerprint for item in judged})
         yield replace(

@@ -18,7 +18,19 @@ from bouncefiler.edge.store import Store, open_for_reading, open_store
 from bouncefiler.errors import BrakePulled, FolderMissing, OverQuota
 from bouncefiler.filing.plan import FilingPolicy, Leave, Plan
 from bouncefiler.recognition.verdict import Cause, Kind, Verdict
-from bouncefiler.sweep import MAX_JUDGED, Brake, FolderState, Reading, Recogniser, Report, Scope, Task, clean, pages
+from bouncefiler.sweep import (
+    MAX_JUDGED,
+    Brake,
+    FolderState,
+    Reading,
+    Recogniser,
+    Report,
+    Scope,
+    Task,
+    clean,
+    one_by_one,
+    pages,
+)
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -29,7 +41,9 @@ def examine(raw: bytes, _cut: bool) -> tuple[Verdict, str]:
     return Verdict(Kind.FAILED if bounce else Kind.OTHER, Cause.USER_UNKNOWN if bounce else None, rules=rules), "s"
 
 
-TASK = Task(Scope(("INBOX",)), Recogniser(lambda fields: b"bounce" in fields, examine), FilingPolicy(), page=1)
+TASK = Task(
+    Scope(("INBOX",)), Recogniser(one_by_one(lambda fields: b"bounce" in fields), examine), FilingPolicy(), page=1
+)
 
 
 def message(number: int, subject: str = "bounce") -> Stored:

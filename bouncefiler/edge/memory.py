@@ -13,7 +13,7 @@ from bouncefiler.errors import CannotMove, FolderMissing, FolderRenumbered, Over
 from bouncefiler.filing.plan import MessageRef, Method, MoveBatch
 from bouncefiler.recognition.identity import MAX_HEADER_OCTETS
 from bouncefiler.sent import Stretch
-from bouncefiler.sweep import FolderState, Moved, Reading, Span, Window
+from bouncefiler.sweep import FolderState, Moved, Reading, Span, Suspects, Window
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ class MemoryAccount:
         held = self.folders.get(folder)
         return FolderState(folder, held.uidvalidity, held.uidnext, len(held.messages)) if held else None
 
-    def scan(self, state: FolderState, span: Span, suspect: Callable[[bytes], bool]) -> Iterator[Window]:
+    def scan(self, state: FolderState, span: Span, suspects: Suspects) -> Iterator[Window]:
         """See sweep.Reader."""
         for first in range(span.first_uid, state.uidnext, self.window):
             last = min(first + self.window, state.uidnext) - 1
@@ -89,7 +89,8 @@ class MemoryAccount:
                 for uid, held in sorted(self._same(state).messages.items())
                 if first <= uid <= last and (span.since is None or held.received_at >= span.since)
             ]
-            yield Window(len(inside), last, tuple(uid for uid, held in inside if suspect(_lean_fields(held.raw))))
+            places = suspects([_lean_fields(held.raw) for _, held in inside])
+            yield Window(len(inside), last, tuple(inside[place][0] for place in sorted(places)))
 
     def read(self, state: FolderState, uids: Sequence[int], octets: int) -> Iterator[Reading]:
         """See sweep.Reader."""

@@ -18,10 +18,11 @@ from bouncefiler.filing.plan import Arrival, Judged, MessageRef, Method, Move, M
 from bouncefiler.recognition.identity import fingerprint_of, header_block
 from bouncefiler.recognition.verdict import Kind, Verdict
 from bouncefiler.settings import Compress
-from bouncefiler.sweep import Account, FolderState, Span
+from bouncefiler.sweep import Account, FolderState, Span, one_by_one
 from tests import servers
 from tests.dovecot import PASSWORD, Dovecot, Held, Mail, Snapshot, Variant
 
+EVERY = one_by_one(lambda _fields: True)
 WHEN = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
@@ -205,7 +206,7 @@ def test_each_message_is_looked_at_once_by_four_fields(world: World) -> None:
         seen.append(fields)
         return False
 
-    list(account.scan(opened(account), Span(), suspect))
+    list(account.scan(opened(account), Span(), one_by_one(suspect)))
 
     assert len(seen) == 2
     assert [b"number %d\r\n" % n in fields for n, fields in enumerate(seen, 1)] == [True, True]
@@ -223,7 +224,7 @@ def test_windows_are_complete_and_ascend(world: World, uids: list[int], window: 
     world.set_window(account, window)
     state = opened(account)
 
-    windows = list(account.scan(state, Span(), lambda _fields: True))
+    windows = list(account.scan(state, Span(), EVERY))
 
     assert [uid for w in windows for uid in w.suspects] == uids
     assert sum(w.scanned for w in windows) == len(uids)
@@ -238,8 +239,8 @@ def test_a_scan_starts_where_it_is_told(world: World) -> None:
     account = world.account()
     state = opened(account)
 
-    found = [w.suspects for w in account.scan(state, Span(first_uid=7), lambda _fields: True)]
-    nothing = [w.suspects for w in account.scan(state, Span(first_uid=9), lambda _fields: True)]
+    found = [w.suspects for w in account.scan(state, Span(first_uid=7), EVERY)]
+    nothing = [w.suspects for w in account.scan(state, Span(first_uid=9), EVERY)]
 
     assert [uid for suspects in found for uid in suspects] == [7, 8]
     assert nothing == []
@@ -250,7 +251,7 @@ def test_a_scan_by_date_goes_by_arrival(world: World) -> None:
     world.fill("INBOX", [mail(1, age=3), mail(2, age=2), mail(3, age=1)])
     account = world.account()
 
-    windows = list(account.scan(opened(account), Span(since=WHEN - timedelta(days=2)), lambda _fields: True))
+    windows = list(account.scan(opened(account), Span(since=WHEN - timedelta(days=2)), EVERY))
 
     assert [w.suspects for w in windows] == [(2, 3)]
     assert windows[-1].scanned == 2
@@ -321,8 +322,8 @@ def test_reading_leaves_no_trace(world: World) -> None:
     account = world.account()
     state = opened(account)
 
-    list(account.scan(state, Span(), wanted))
-    list(account.scan(state, Span(since=WHEN), wanted))
+    list(account.scan(state, Span(), one_by_one(wanted)))
+    list(account.scan(state, Span(since=WHEN), one_by_one(wanted)))
     list(account.read(state, [1, 2], 8_192))
     list(account.headers(state, 1))
 
@@ -551,7 +552,7 @@ def test_other_calls_may_be_made_between_windows(world: World) -> None:
     state = opened(account)
     seen: list[int] = []
 
-    for window in account.scan(state, Span(), lambda _fields: True):
+    for window in account.scan(state, Span(), EVERY):
         seen.extend(window.suspects)
         assert [reading.uid for reading in account.read(state, window.suspects, 100)] == list(window.suspects)
         if window.suspects:
@@ -570,7 +571,7 @@ def test_a_scan_or_a_reading_may_be_abandoned(world: World) -> None:
     world.set_window(account, 2)
     state = opened(account)
 
-    next(iter(account.scan(state, Span(), wanted)))
+    next(iter(account.scan(state, Span(), one_by_one(wanted))))
     next(iter(account.read(state, range(1, 11), 100)))
     next(iter(account.headers(state, 1)))
 
@@ -606,7 +607,7 @@ def test_old_numbers_are_never_acted_upon(world: World, what: str) -> None:
     batch = batch_of(account, state, [1])
     before = world.snapshot()
     acts: dict[str, Callable[[], object]] = {
-        "scan": lambda: list(account.scan(state, Span(), wanted)),
+        "scan": lambda: list(account.scan(state, Span(), one_by_one(wanted))),
         "read": lambda: list(account.read(state, [1], 10)),
         "headers": lambda: list(account.headers(state, 1)),
         "move": lambda: account.move(batch),

@@ -12,7 +12,7 @@ import pytest
 from benchmarks.proxy import Proxy, Traffic
 from bouncefiler.edge import imap
 from bouncefiler.settings import Compress, Security
-from bouncefiler.sweep import Moved, Reading, Span, Window
+from bouncefiler.sweep import Moved, Reading, Span, Window, one_by_one
 from tests.dovecot import HOST, PASSWORD, Dovecot, Variant
 from tests.edge.test_account_contract import batch_of, mail, opened, wanted
 
@@ -50,7 +50,7 @@ def visit(dovecot: Dovecot, security: Security, compress: Compress) -> Visit:
         through = replace(server, port=proxy.port, compress=compress)
         with imap.open_account(through, PASSWORD) as account:
             state = opened(account)
-            windows = tuple(account.scan(state, Span(), wanted))
+            windows = tuple(account.scan(state, Span(), one_by_one(wanted)))
             suspects = [uid for window in windows for uid in window.suspects]
             readings = tuple(account.read(state, suspects, 8_192))
             moved = account.move(batch_of(account, state, suspects))

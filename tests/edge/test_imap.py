@@ -34,9 +34,9 @@ from bouncefiler.errors import (
 from bouncefiler.filing.plan import MessageRef, Method, MoveBatch
 from bouncefiler.recognition.identity import MAX_HEADER_OCTETS, fingerprint_of, header_block
 from bouncefiler.settings import Compress, Security, Server
-from bouncefiler.sweep import FolderState, Moved, Span
+from bouncefiler.sweep import FolderState, Moved, Span, one_by_one
 from tests.dovecot import PASSWORD, Dovecot, Mail, Mailbox, Variant, make_certificate
-from tests.edge.test_account_contract import batch_of, mail, opened
+from tests.edge.test_account_contract import EVERY, batch_of, mail, opened
 from tests.scripted import GREETING, SELECTED, Answer, Part, Scripted, playing
 
 Dovecots = Callable[[Variant], Dovecot]
@@ -718,7 +718,7 @@ def test_a_reader_sends_nothing_that_changes(dovecot: Dovecot) -> None:
         reader.window = 5
         state = reader.state("INBOX")
         assert state
-        list(reader.scan(state, Span(), lambda _: True))
+        list(reader.scan(state, Span(), EVERY))
         list(reader.read(state, range(1, 30), 8_192))
         list(reader.headers(state, 1))
         reader.folders()
@@ -738,7 +738,7 @@ def test_the_widest_range_of_uids_is_scanned(dovecot: Dovecot) -> None:
     line = Line()
     with imap.open_account(server, PASSWORD, line) as account:
         account.window = 2
-        windows = list(account.scan(opened(account), Span(), lambda _: True))
+        windows = list(account.scan(opened(account), Span(), EVERY))
 
     assert [uid for window in windows for uid in window.suspects] == uids
     assert len([command for command in line.now.commands() if "HEADER.FIELDS" in command]) == 3
@@ -753,9 +753,9 @@ def test_nothing_new_costs_no_fetch(dovecot: Dovecot) -> None:
     line = Line()
     with imap.open_account(server, PASSWORD, line) as account:
         empty, gaps = opened(account, "Empty"), opened(account)
-        assert list(account.scan(empty, Span(), lambda _: True)) == []
-        assert list(account.scan(gaps, Span(first_uid=3), lambda _: True)) == []
-        assert [w.last_uid for w in account.scan(gaps, Span(), lambda _: True)] == [2]
+        assert list(account.scan(empty, Span(), EVERY)) == []
+        assert list(account.scan(gaps, Span(first_uid=3), EVERY)) == []
+        assert [w.last_uid for w in account.scan(gaps, Span(), EVERY)] == [2]
 
     assert not [command for command in line.now.commands() if "FETCH" in command]
 
@@ -781,7 +781,7 @@ def test_a_first_clean_takes_few_turns(dovecot: Dovecot) -> None:
     line = Line()
     with imap.open_account(server, PASSWORD, line) as account:
         state = opened(account)
-        for window in account.scan(state, Span(), lambda fields: b"number 7" in fields):
+        for window in account.scan(state, Span(), one_by_one(lambda fields: b"number 7" in fields)):
             list(account.read(state, window.suspects, 8_192))
             account.move(batch_of(account, state, window.suspects))
 
@@ -833,7 +833,7 @@ def test_another_folder_is_opened_when_all_is_quiet(dovecot: Dovecot) -> None:
     mailbox.create("Other")
     with imap.open_account(server, PASSWORD, Line(Watching)) as account:
         account.window = 2
-        windows = account.scan(opened(account), Span(), lambda _: True)
+        windows = account.scan(opened(account), Span(), EVERY)
         next(windows)
         opened(account, "Other")
         next(windows)
@@ -876,7 +876,7 @@ def test_messages_that_the_server_refuses_are_left_out(bad: int) -> None:
 
     with account_on(Part({"UID FETCH": fetch})) as (account, _):
         state = opened(account)
-        windows = list(account.scan(state, Span(), lambda _: True))
+        windows = list(account.scan(state, Span(), EVERY))
         readings = list(account.read(state, [1, 2, 3], 10))
 
     expected = [uid for uid in (1, 2, 3) if uid != bad]
@@ -902,7 +902,7 @@ def test_a_server_that_refuses_all_is_not_asked_again_and_again(
     with account_on(Part({"UID FETCH": said})) as (account, scripted):
         state = opened(account)
         calls: dict[str, Callable[[], object]] = {
-            "scan": lambda: list(account.scan(state, Span(), lambda _: True)),
+            "scan": lambda: list(account.scan(state, Span(), EVERY)),
             "read": lambda: list(account.read(state, [1, 2, 3], 10)),
             "headers": lambda: list(account.headers(state, 1)),
         }
@@ -918,7 +918,7 @@ def test_patience_with_refusals_ends() -> None:
     with account_on(part) as (account, scripted):
         state = opened(account)
         with pytest.raises(Unreachable, match="sorry"):
-            list(account.scan(state, Span(), lambda _: True))
+            list(account.scan(state, Span(), EVERY))
 
     assert len([command for command in scripted.commands() if "FETCH" in command]) <= imap.MAX_REFUSALS + 2
 
@@ -1106,7 +1106,7 @@ def test_an_alert_is_put_into_the_inbox(dovecot: Dovecot) -> None:
     with imap.open_account(server, PASSWORD) as account:
         account.window = 3
         state = opened(account)
-        windows = account.scan(state, Span(), lambda _: True)
+        windows = account.scan(state, Span(), EVERY)
         next(windows)
         account.append("INBOX", b"Subject: alert\n\nOl\xc3\xa1\n", ("\\Flagged",), when)
         account.append("INBOX", b"Subject: two\r\n\r\nhello\r\n")

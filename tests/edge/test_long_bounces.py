@@ -35,7 +35,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RULES = rulebook.load()
 TASK = Task(
     Scope(("INBOX",)),
-    Recogniser(lean.suspect, lambda raw, cut: classify.examine(raw, cut, RULES)),
+    Recogniser(lean.suspects, lambda raw, cut: classify.examine(raw, cut, RULES)),
     FilingPolicy(),
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import count
 from typing import TypeVar
@@ -85,7 +85,10 @@ def answer(number: int, uid: int, fields: bytes = FIELDS) -> bytes:
 
 
 def lean(first: int, last: int, suspect: Callable[[bytes], bool] = bool, since: datetime | None = None) -> Scan:
-    return Scan(b"UID FETCH", first, last, last - first + 1, suspect, since)
+    def suspects(messages: Sequence[bytes]) -> list[int]:
+        return [place for place, fields in enumerate(messages) if suspect(fields)]
+
+    return Scan(b"UID FETCH", first, last, last - first + 1, suspects, since)
 
 
 def noting(seen: list[bytes]) -> Callable[[bytes], bool]:
@@ -564,7 +567,7 @@ def test_more_messages_than_there_are_end_the_connection() -> None:
     said = b"".join(answer(uid, uid) + b"* 1 FETCH (UID %d BODY[] {1}\r\nx)\r\n" % uid for uid in range(1, 6))
 
     with pytest.raises(Garbled, match="more messages"):
-        Script(said).ask(Scan(b"UID FETCH", 1, 100, 4, bool))
+        Script(said).ask(Scan(b"UID FETCH", 1, 100, 4, lambda _messages: ()))
     with pytest.raises(Garbled, match="more messages"):
         Script(said).ask(Fetch(b"UID FETCH", b"BODY[]", range(100), 4))
 

@@ -21,7 +21,7 @@ from bouncefiler.edge.imap.trouble import FOREIGN, in_our_words, plain, refusal
 from bouncefiler.errors import AccountError, FolderRenumbered, Throttled, Unreachable
 from bouncefiler.recognition.identity import MAX_HEADER_OCTETS
 from bouncefiler.settings import Compress, Server
-from bouncefiler.sweep import FolderState, Reading, Span, Window
+from bouncefiler.sweep import FolderState, Reading, Span, Suspects, Window
 
 WINDOW = 5_000
 """Messages in one scan command."""
@@ -166,13 +166,13 @@ class ImapReader:
         selected = self._select(folder)
         return selected.state if selected else None
 
-    def scan(self, state: FolderState, span: Span, suspect: Callable[[bytes], bool]) -> Iterator[Window]:
+    def scan(self, state: FolderState, span: Span, suspects: Suspects) -> Iterator[Window]:
         """See sweep.Reader. The next window is on its way while this one is worked on."""
         items = (b"UID INTERNALDATE " if span.since else b"UID ") + _LEAN_FIELDS
 
         def send(uids: Sequence[int]) -> stream.Command[stream.Lean]:
             at_most = min(len(uids), 4 * self.window)
-            scan = stream.Scan(fetch(uids, items), uids[0], uids[-1], at_most, suspect, span.since)
+            scan = stream.Scan(fetch(uids, items), uids[0], uids[-1], at_most, suspects, span.since)
             return self._send(scan, state)
 
         reached = span.first_uid - 1
@@ -337,16 +337,8 @@ class ImapReader:
                 yield from self._answered(half, send(half), send, refusals)
 
     def _answers(self, command: stream.Command[T]) -> Iterator[T]:
-        answers = self._pipe.answers(command)
-        try:
-            while True:
-                with in_our_words(self._server):
-                    item = next(answers, None)
-                if item is None:
-                    return
-                yield item
-        finally:
-            answers.close()
+        with in_our_words(self._server):
+            yield from self._pipe.answers(command)
 
     def _send(self, command: C, state: FolderState) -> C:
         self._opened(state.folder, state.uidvalidity)

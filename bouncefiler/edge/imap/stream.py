@@ -17,10 +17,11 @@ import ssl
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Container, Generator, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from itertools import cycle, product
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -35,6 +36,9 @@ MAX_REPLY = 8 * 1024 * 1024
 
 MAX_LEAN = 64 * 1024
 """Octets of one message's lean header fields that are looked at."""
+
+LOOKED_AT_ONCE = 32 * 1024
+"""Octets of lean header fields that are put to the question together."""
 
 PATIENCE = 120.0
 """Seconds for a command to finish, or to bring one more message that was asked for."""
@@ -454,65 +458,111 @@ class Parts(Command[Fetched]):
 
 @dataclass(slots=True, eq=False)
 class Scan(Command[Lean]):
-    """UID FETCH of lean header fields, put to `suspect` as they come; one Lean at the end, none if refused."""
+    """UID FETCH of lean header fields; one Lean at the end, none if refused.
+
+    Many messages are put to the question together, as they come: `suspects` says which of them are, by their place.
+    """
 
     first_uid: int
     last_uid: int
     at_most: int
-    suspect: Callable[[bytes], bool]
+    suspects: Callable[[Sequence[bytes]], Iterable[int]]
     since: datetime | None = None
     octets: int = field(default=MAX_LEAN, init=False)
     seen: set[int] = field(default_factory=set, init=False)
-    suspects: list[int] = field(default_factory=list, init=False)
+    found: list[int] = field(default_factory=list, init=False)
+    uids: list[int] = field(default_factory=list, init=False)
+    """Of the messages that have come, and were not put to the question yet."""
+    fields: list[bytes] = field(default_factory=list, init=False)
+    """Theirs."""
+    held: int = field(default=0, init=False)
 
     def skim(self, wire: Wire, octets: int) -> list[bytes]:
         """Take the answer that nearly all servers give. Every message of a mailbox comes through here."""
-        readline, read, source = wire.file.readline, wire.file.read, wire.source
-        first, last, at_most, since = self.first_uid, self.last_uid, self.at_most, self.since
-        seen, suspect = self.seen, self.suspect
-        while (found := _LEAN(line := readline(MAX_LINE))) and (size := int(found[3])) <= MAX_LEAN:
-            uid = int(found[1])
-            if not first <= uid <= last or uid in seen:
-                break
-            fields = read(size)
+        readline, read = wire.file.readline, wire.file.read
+        while True:
+            self.sift(wire)
+            line = readline(MAX_LINE)
+            found = _LEAN(line)
+            if not found or int(found[3]) > MAX_LEAN or not self.wants(int(found[1])):
+                return wire.response(wire.checked(line), octets)
+            fields = read(int(found[3]))
             end = readline(MAX_LINE)
             if end != b")\r\n":
                 return [line, fields, *wire.response(wire.checked(end), octets)]
-            source.useful = True
-            if since and self.early(internaldate(found[2] or b"")):
+            wire.source.useful = True
+            if not self.early(internaldate(found[2] or b"")):
+                self.add(int(found[1]), fields)
+
+    def sift(self, wire: Wire) -> None:
+        """Take all messages that have been received as a whole and in the usual form."""
+        received = wire.file.peek()
+        first, last, since = self.first_uid, self.last_uid, self.since
+        seen, uids, fields = self.seen, self.uids, self.fields
+        at = 0
+        while found := _LEAN(received, at):
+            number, date, size = found.groups()
+            uid, start = int(number), found.end()
+            end = start + int(size)
+            if not first <= uid <= last or uid in seen or end > start + MAX_LEAN or received[end : end + 3] != b")\r\n":
+                break
+            at = end + 3
+            if since and self.early(internaldate(date or b"")):
                 continue
             seen.add(uid)
-            if suspect(fields):
-                self.suspects.append(uid)
-            if len(seen) > at_most:
-                raise Garbled("more messages than there are")
-        return wire.response(wire.checked(line), octets)
+            uids.append(uid)
+            fields.append(received[start:end])
+        if at:
+            wire.source.useful = True
+            wire.file.read(at)
+            self.hold(at)
 
     def take(self, wire: Wire, parts: list[bytes], item: Fetched | None) -> bool:  # noqa: ARG002 - others do
         """See Command."""
         if item is None or item.uid is None or item.body is None or not item.section.startswith(_FIELDS):
             return False
-        if not self.first_uid <= item.uid <= self.last_uid or item.uid in self.seen:
+        if not self.wants(item.uid):
             return False
         wire.source.useful = True
-        if self.early(item.received_at):
-            return True
-        self.seen.add(item.uid)
-        if self.suspect(item.body[:MAX_LEAN]):
-            self.suspects.append(item.uid)
-        if len(self.seen) > self.at_most:
-            raise Garbled("more messages than there are")
+        if not self.early(item.received_at):
+            self.add(item.uid, item.body[:MAX_LEAN])
         return True
 
     def finish(self, reply: Reply) -> None:
         """See Command."""
         self.reply = reply
         if reply.complete:  # what is refused will be asked for again
-            self.keep(Lean(len(self.seen), tuple(sorted(self.suspects))))
+            self.look()
+            self.keep(Lean(len(self.seen), tuple(sorted(self.found))))
+
+    def wants(self, uid: int) -> bool:
+        """Whether this message was asked for, and has not come yet."""
+        return self.first_uid <= uid <= self.last_uid and uid not in self.seen
 
     def early(self, received_at: datetime | None) -> bool:
         """Whether it came before `since`. A message without a readable date is rather looked at than missed."""
         return self.since is not None and received_at is not None and received_at < self.since
+
+    def add(self, uid: int, fields: bytes) -> None:
+        """Note a message that has come."""
+        self.seen.add(uid)
+        self.uids.append(uid)
+        self.fields.append(fields)
+        self.hold(len(fields))
+
+    def hold(self, octets: int) -> None:
+        """Note that so many octets more are held, and put them to the question when they are enough."""
+        if len(self.seen) > self.at_most:
+            raise Garbled("more messages than there are")
+        self.held += octets
+        if self.held >= LOOKED_AT_ONCE:
+            self.look()
+
+    def look(self) -> None:
+        """Put what is held to the question."""
+        uids, fields, self.uids, self.fields, self.held = self.uids, self.fields, [], [], 0
+        if uids:
+            self.found.extend(uids[place] for place in self.suspects(fields))
 
 
 class Pipe:
@@ -723,14 +773,19 @@ def internaldate(value: bytes) -> datetime | None:
     found = _INTERNALDATE(value)
     if not found:
         return None
-    day, month, year, hour, minute, second, sign, zone_hours, zone_minutes = found.groups()
-    offset = timedelta(hours=int(zone_hours), minutes=int(zone_minutes))
+    day, month, year, hour, minute, second, *zone = found.groups()
     try:
-        zone = timezone(-offset if sign == b"-" else offset) if offset else UTC
         number = _MONTHS.index(month.lower()) + 1
-        return datetime(int(year), number, int(day), int(hour), int(minute), int(second), tzinfo=zone)
+        return datetime(int(year), number, int(day), int(hour), int(minute), int(second), tzinfo=_zone(*zone))
     except ValueError:
         return None
+
+
+@lru_cache(maxsize=256)
+def _zone(sign: bytes, hours: bytes, minutes: bytes) -> timezone:
+    """Return the zone; there are few in a mailbox. Raises ValueError."""
+    offset = timedelta(hours=int(hours), minutes=int(minutes))
+    return timezone(-offset if sign == b"-" else offset) if offset else UTC
 
 
 def _ended(line: bytes) -> Reply:
