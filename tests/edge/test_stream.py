@@ -383,6 +383,32 @@ def test_a_later_answer_can_be_wanted_first() -> None:
     assert server.socket.heard == [b"B1 UID FETCH\r\nB2 UID FETCH\r\n", b"B3 NOOP\r\n"]
 
 
+def test_an_answer_in_the_usual_form_goes_to_whoever_asked_for_it() -> None:
+    """Not to the command that happens to be the first on its way."""
+    first, second = messages(1, octets=5), Fetch(b"UID FETCH", b"BODY[HEADER]", {2}, 1, 5)
+    server = Script(
+        b"* 2 FETCH (UID 2 FLAGS () BODY[HEADER] {6}\r\nheader)\r\n* 1 FETCH (UID 1 FLAGS () BODY[] {6}\r\nbodies)\r\n"
+        b"B1 OK done\r\nB2 OK done\r\n"
+    )
+    server.pipe.send(first, second)
+
+    assert [item.body for item in server.pipe.answers(first)] == [b"bodie"]
+    assert [item.body for item in server.pipe.answers(second)] == [b"heade"]
+
+
+def test_no_more_than_a_few_messages_are_held() -> None:
+    """Of an answer with many, the first ones are handed out while the others are still on the wire."""
+    said = b"".join(b"* %d FETCH (UID %d BODY[] {1}\r\nx)\r\n" % (uid, uid) for uid in range(1, 200))
+    server = Script(said + b"B1 OK done\r\n")
+    command = messages(*range(1, 200))
+    server.pipe.send(command)
+
+    held = [len(command.kept) for _ in server.pipe.answers(command)]
+
+    assert len(held) == 199
+    assert max(held) <= stream.IN_A_ROW
+
+
 def test_an_untagged_response_belongs_to_whoever_asked_for_it() -> None:
     """Dovecot answers several FETCH commands on end, and then says of all of them that they are done."""
     body = b"* 1 FETCH (UID 1 BODY[]<0> {4}\r\nbody)\r\n"

@@ -40,6 +40,9 @@ MAX_LEAN = 64 * 1024
 LOOKED_AT_ONCE = 32 * 1024
 """Octets of lean header fields that are put to the question together."""
 
+IN_A_ROW = 32
+"""Messages that are taken before the first of them is handed out."""
+
 PATIENCE = 120.0
 """Seconds for a command to finish, or to bring one more message that was asked for."""
 
@@ -47,6 +50,11 @@ _BUFFER = 128 * 1024
 
 _LEAN = re.compile(
     rb'\* \d+ FETCH \(UID (\d{1,10})(?: INTERNALDATE "([^"]+)")? BODY\[HEADER\.FIELDS \([^]]*\)\] \{(\d{1,8})\}\r\n'
+).match
+_MESSAGE = re.compile(
+    rb"\* \d+ FETCH \("
+    rb'(?:(?:UID (\d{1,10})|FLAGS \(([^()"{}\r\n]*)\)|INTERNALDATE "([^"\r\n]{1,40})"|RFC822\.SIZE (\d{1,20})) ){1,4}'
+    rb"(BODY\[(?:HEADER)?\](?:<0>)?) \{(\d{1,8})\}\r\n"
 ).match
 _FETCH = re.compile(rb"\* \d+ FETCH (?=\()", re.IGNORECASE).match
 _STRUCTURE = re.compile(rb"\* \d+ FETCH \((?:UID \d+ )?BODY \(", re.IGNORECASE).match
@@ -422,6 +430,29 @@ class Fetch(Command[Fetched]):
     at_most: int
     octets: int = MAX_LEAN
     seen: set[int] = field(default_factory=set, init=False)
+
+    def skim(self, wire: Wire, octets: int) -> list[bytes]:
+        """Take the answer that nearly all servers give."""
+        readline, literal = wire.file.readline, wire.literal
+        line = readline(MAX_LINE)
+        while (found := _MESSAGE(line)) and len(self.kept) < IN_A_ROW:
+            uid, flags, date, size, section, length = found.groups()
+            body = literal(int(length), octets)
+            end = readline(MAX_LINE)
+            if end != b")\r\n" or uid is None:
+                return [line, body, *wire.response(wire.checked(end), octets)]
+            item = Fetched(
+                int(uid),
+                internaldate(date) if date else None,
+                int(size) if size else None,
+                None if flags is None else tuple(flags.split()),
+                section,
+                body,
+            )
+            if not self.take(wire, [], item):
+                return [line, body, end]
+            line = readline(MAX_LINE)
+        return wire.response(wire.checked(line), octets)
 
     def take(self, wire: Wire, parts: list[bytes], item: Fetched | None) -> bool:  # noqa: ARG002 - others do
         """See Command."""
