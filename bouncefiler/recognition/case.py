@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 
 from bouncefiler.recognition import dsn
 from bouncefiler.recognition.dsn import DeliveryStatus
-from bouncefiler.recognition.index import words_of
 from bouncefiler.recognition.message import MAX_HEADER_OCTETS, Message, header_block_at, original_of
+from bouncefiler.recognition.once import once
 from bouncefiler.recognition.rule import Facts, header_of
-from bouncefiler.recognition.rulebook import Candidates, Rulebook, Table
+from bouncefiler.recognition.rulebook import Candidates, Heard, Rulebook, Table
 from bouncefiler.recognition.text import fold
 from bouncefiler.recognition.verdict import Evidence, Original
 
@@ -27,20 +27,26 @@ _INLINE_FIELD = re.compile(r"\n[ \t]{0,8}(?:Final-Recipient|Original-Recipient)[
 _INLINE_OTHER = re.compile(r"\n[ \t]{0,8}(?:Action|Status|Diagnostic-Code|Reporting-MTA)[ \t]?:", re.IGNORECASE)
 
 
-@dataclass
-class Case:
-    """A message under examination: what was found so far, in order."""
+@dataclass(frozen=True, slots=True)
+class _Split:
+    """The text for people, what is in it, and what stands below it."""
 
-    message: Message
-    rulebook: Rulebook
-    evidence: list[Evidence] = field(default_factory=list)
+    human: str
+    below: str
+    heard: Heard
 
-    @cached_property
-    def facts(self) -> Facts:
-        """What conditions on the message look at."""
-        return Facts(self._fact)
 
-    def _fact(self, name: str) -> str:
+class Case(Facts):
+    """A message under examination: what conditions look at, and what was found so far, in order."""
+
+    def __init__(self, message: Message, rulebook: Rulebook) -> None:
+        super().__init__()
+        self.message = message
+        self.rulebook = rulebook
+        self.evidence: list[Evidence] = []
+
+    def value(self, name: str) -> str:
+        """See Facts. A function to look things up would hold the case that holds it: no message would be let go."""
         if name in _WORKED_OUT:
             return _WORKED_OUT[name](self)
         header = header_of(name)
@@ -48,30 +54,36 @@ class Case:
             return " ".join(self.message.headers.all(header))
         return self.message.headers.text(header) if header else ""
 
-    @cached_property
+    @once
     def outer(self) -> Mapping[Table, Candidates]:
         """The rules that may fit, of those that look at header fields."""
-        return self.rulebook.outer.candidates(self.facts, self.message.headers.names)
+        return self.rulebook.outer.candidates(self, self.message.headers.names)
 
-    @cached_property
+    @property
     def inner(self) -> Mapping[Table, Candidates]:
         """The rules that may fit, of those that look at the text alone."""
-        return self.rulebook.inner.candidates(self.facts, self.message.headers.names)
+        return self._split.heard.candidates
 
-    @cached_property
-    def _split(self) -> tuple[str, str]:
+    @once
+    def _split(self) -> _Split:
         """The text for people, and the returned message that stands in it below them."""
         text = self.message.text
         at = header_block_at(text)
-        start, end = self._marked(text[:at] if at >= 0 else text)
+        human, below = (text, "") if at < 0 else (text[:at], text[at:])
+        folded = fold(human)
+        heard = self.rulebook.text.heard(folded)
+        start, end = self._marked(human) if heard.marks else (-1, -1)
         if start >= 0:
-            return text[:start], text[end:]
-        return (text, "") if at < 0 else (text[:at], text[at:])
+            human, below = text[:start], text[end:]
+        if start >= 0 or len(human) > MAX_WORDS_CHARS:
+            folded = fold(human[:MAX_WORDS_CHARS])
+            heard = self.rulebook.text.heard(folded)
+        self.worked_out("text", folded)
+        self.absent = heard.absent
+        return _Split(human, below, heard)
 
     def _marked(self, text: str) -> tuple[int, int]:
         """Return where the first line that announces a returned message begins and ends, or (-1, -1)."""
-        if not self.rulebook.marks_in(fold(text)):
-            return -1, -1
         lines = text.split("\n")
         folded = [fold(line) if 0 < len(line) < MAX_MARK_CHARS else "" for line in lines]
         whole = "\n".join(folded)
@@ -87,14 +99,14 @@ class Case:
     @property
     def below(self) -> str:
         """The returned message, where it stands in the text."""
-        return self._split[1]
+        return self._split.below
 
     @property
     def human(self) -> str:
         """What the server says in words, without the returned message."""
-        return self._split[0]
+        return self._split.human
 
-    @cached_property
+    @once
     def original(self) -> Original | None:
         """What is known of the returned message, from its part, from below a mark, or from an attached text."""
         part = self.message.returned
@@ -107,7 +119,7 @@ class Case:
         )
         return next((found for text in candidates if text and (found := original_of(text))), None)
 
-    @cached_property
+    @once
     def status(self) -> DeliveryStatus:
         """The delivery-status part, or its fields where somebody put them into the text."""
         if self.message.has_report:
@@ -119,27 +131,15 @@ class Case:
             return dsn.parse(text[min(other.start(), found_field.start()) + 1 :])
         return DeliveryStatus(())
 
-    @cached_property
+    @once
     def whole_text(self) -> str:
         """All that is said in words: text and subject."""
         return f"{self.human[:MAX_WORDS_CHARS]}\n{self.message.headers.text('subject')}"
 
-    @cached_property
+    @once
     def folded_text(self) -> str:
         """The same as it is compared."""
         return fold(self.whole_text)
-
-    @cached_property
-    def _text_words(self) -> frozenset[str]:
-        head = self.facts.folded("text")
-        rest = self.folded_text.removeprefix(head)
-        if rest is self.folded_text or rest[:1].strip():  # folding has joined what stood on both sides
-            return words_of(self.folded_text)
-        return self.facts.words("text").union(words_of(rest))
-
-    def text_words(self) -> frozenset[str]:
-        """Its words, by which an index finds literals: worked out once, though each recipient asks for them."""
-        return self._text_words
 
     @property
     def inline(self) -> bool:
@@ -168,16 +168,23 @@ class Case:
 
     def note(self, rule: str, where: str, excerpt: str) -> None:
         """Keep a fact that the verdict rests on."""
-        flat = " ".join(excerpt.split())
-        self.evidence.append(
-            Evidence(rule, where, flat if len(flat) <= MAX_EXCERPT_CHARS else flat[: MAX_EXCERPT_CHARS - 1] + "…")
-        )
+        make = _remembered_evidence if len(excerpt) <= MAX_EXCERPT_CHARS else _evidence_of
+        self.evidence.append(make(rule, where, excerpt))
+
+
+def _evidence_of(rule: str, where: str, excerpt: str) -> Evidence:
+    flat = " ".join(excerpt.split())
+    return Evidence(rule, where, flat if len(flat) <= MAX_EXCERPT_CHARS else flat[: MAX_EXCERPT_CHARS - 1] + "…")
+
+
+_remembered_evidence = lru_cache(1_024)(_evidence_of)
+"""The bounces of one server show the same signs."""
 
 
 def from_address(value: str) -> str:
     """Return the address of a From field, lower case; empty when it has none."""
     inner = value.rpartition("<")[2].partition(">")[0] if "<" in value else value
-    return _COMMENTS.sub(" ", inner).strip().strip('"').lower()
+    return (_COMMENTS.sub(" ", inner) if "(" in inner else inner).strip().strip('"').lower()
 
 
 _DELIVERED_TO = ("delivered-to", "x-original-to", "envelope-to", "x-envelope-to", "to")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 
 from bouncefiler.recognition.case import MAX_EXCERPT_CHARS, Case
-from bouncefiler.recognition.rule import Facts, Rule
+from bouncefiler.recognition.rule import RECIPIENT_FIELDS, Facts, Rule
 from bouncefiler.recognition.rulebook import Layout, Rulebook, fitting
 from bouncefiler.recognition.status import EnhancedStatus, statuses_in
 from bouncefiler.recognition.verdict import Cause, Evidence, Recipient
@@ -18,7 +17,7 @@ def with_cause(case: Case, recipient: Recipient, layout: Layout | None) -> Recip
     cause, evidence = _cause(case, recipient, layout)
     if evidence is not None:
         case.evidence.append(evidence)
-    return replace(recipient, cause=cause)
+    return recipient.because(cause)
 
 
 def _cause(case: Case, recipient: Recipient, layout: Layout | None) -> tuple[Cause, Evidence | None]:
@@ -43,11 +42,8 @@ def _by_text(
 ) -> tuple[Cause, Evidence | None]:
     """The same, where what is said of the recipient does not answer."""
     book = case.rulebook
-    text = Facts(
-        lambda name: case.whole_text if name == "diagnostic_code" else facts.text(name),
-        {"diagnostic_code": case.folded_text},
-        {"diagnostic_code": case.text_words},
-    )
+    text = Facts(lambda _: case.whole_text, ("diagnostic_code",), facts)
+    text.worked_out("diagnostic_code", case.folded_text)
     said = book.spoken.candidates(text, case.message.headers.names)
     speaks = _says_something(recipient.diagnostic_code)
     return (
@@ -107,16 +103,12 @@ def _by_reply(book: Rulebook, recipient: Recipient) -> _Answer:
 
 def recipient_facts(case: Case, recipient: Recipient) -> Facts:
     """Return what conditions on a recipient look at; other fields are those of the message."""
-    own = {
-        "final_recipient": recipient.final_recipient,
-        "original_recipient": recipient.original_recipient or "",
-        "action": recipient.action or "",
-        "status": str(recipient.status or ""),
-        "reply_code": str(recipient.reply_code or ""),
-        "diagnostic_code": _joined(recipient.diagnostic_code),
-        "remote_mta": recipient.remote_mta or "",
-    }
-    return Facts(lambda name: own[name] if name in own else case.facts.text(name))
+
+    def own(name: str) -> str:
+        value = getattr(recipient, name)
+        return _joined(value) if name == "diagnostic_code" else str(value or "")
+
+    return Facts(own, RECIPIENT_FIELDS, case)
 
 
 _FIRST_CODE = re.compile(r"(?<!\d)([45]\d\d)(?:[- ]#?([45]\.\d{1,3}\.\d{1,3})|-)(?!\d)")

@@ -42,7 +42,7 @@ def classify(message: Message, rulebook: Rulebook) -> Verdict:
 
 def _look_alike(case: Case, *, first: bool) -> Verdict | None:
     table = case.rulebook.first_lookalikes if first else case.rulebook.lookalikes
-    for rule, found in fitting(case.outer.get(table, ()), case.facts):
+    for rule, found in fitting(case.outer.get(table, ()), case):
         if rule.kind is not None:
             case.note(rule.name, *found)
             return _verdict(case, rule.kind)
@@ -89,8 +89,8 @@ def _all_good(status: DeliveryStatus) -> bool:
 
 def _signs(case: Case) -> _Signs | None:
     """Look for signs, the cheap places first; None when they do not make a bounce."""
-    book, facts = case.rulebook, case.facts
-    rules = list(_noted(case, fitting(case.outer.get(book.outer_signs, ()), facts)))
+    book = case.rulebook
+    rules = list(_noted(case, fitting(case.outer.get(book.outer_signs, ()), case)))
     places = {place for rule in rules for place in rule.places}
     if case.null_reverse_path:
         case.note("rfc5321.null-reverse-path", "return_path", "<>")
@@ -98,11 +98,11 @@ def _signs(case: Case) -> _Signs | None:
     if case.message.has_report:
         case.note("rfc3464.part", "structure", "message/delivery-status")
         places.add("report")
-    layout = next(_noted(case, fitting(case.outer.get(book.outer_layouts, ()), facts)), None)
+    layout = next(_noted(case, fitting(case.outer.get(book.outer_layouts, ()), case)), None)
     if not places and not layout:
         return None  # the text alone could not make it a bounce: most ordinary mail ends here, unread
-    layout = layout or next(_noted(case, fitting(case.inner.get(book.text_layouts, ()), facts)), None)
-    rules += ([layout] if layout else []) + list(_noted(case, fitting(case.inner.get(book.text_signs, ()), facts)))
+    layout = layout or next(_noted(case, fitting(case.inner.get(book.text_layouts, ()), case)), None)
+    rules += ([layout] if layout else []) + list(_noted(case, fitting(case.inner.get(book.text_signs, ()), case)))
     places.update(place for rule in rules for place in rule.places)
     found = book.layouts[layout.name] if layout else None
     kinds = tuple(rule.kind for rule in rules if rule.kind)
@@ -164,7 +164,7 @@ def _only_quotes(case: Case, rules: Iterable[Rule], places: set[str]) -> bool:
 
 def _speaks_smtp(case: Case) -> bool:
     """Whether the text quotes a server's refusal of a named recipient: a bounce in a language that we do not know."""
-    if case.null_reverse_path is not True and "daemon" not in case.facts.folded("from_address"):
+    if case.null_reverse_path is not True and "daemon" not in case.folded("from_address"):
         return False
     code = next(reply_codes_in(case.human), None)
     if code is None or not named(case):
@@ -224,7 +224,7 @@ def _incomplete(case: Case, kind: Kind) -> bool:
         return True  # a file that no server attaches may still come, or the returned message
     if kind is Kind.OTHER and not case.evidence and message.content_type != "multipart/report":
         return any(
-            found or rule.may_fit(case.facts, rule.outer_fields)
+            found or rule.may_fit(case, rule.outer_fields)
             for rule, found in case.outer.get(case.rulebook.outer_layouts, ())
         )
     return message.content_type.startswith("multipart/") or not (case.below or message.text_ended)
@@ -247,7 +247,7 @@ def _user_says(case: Case, verdict: Verdict) -> Verdict:
 
 
 def _user_matches(case: Case, verdict: Verdict) -> Iterator[tuple[Rule, tuple[str, str]]]:
-    facts = tuple(recipient_facts(case, recipient) for recipient in verdict.recipients) or (case.facts,)
+    facts = tuple(recipient_facts(case, recipient) for recipient in verdict.recipients) or (case,)
     for rule in case.rulebook.user:
         if found := next((found for each in facts if (found := rule.find(each))), None):
             yield rule, found

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from urllib.parse import unquote
 
 from bouncefiler.recognition.case import Case, from_address
-from bouncefiler.recognition.rule import Facts
+from bouncefiler.recognition.rule import IMITATION_FIELDS, Facts
 from bouncefiler.recognition.rulebook import Layout
 from bouncefiler.recognition.status import reply_codes_in, status_in
 
@@ -22,19 +23,26 @@ MAX_SHOWN = 5
 
 def facts(case: Case, signs: frozenset[str], layout: Layout | None) -> Facts:
     """Return what rows of imitations.toml look at: their own fields, and those of any message."""
-    own: dict[str, Callable[[], str]] = {
-        "signs": lambda: " ".join(sorted(signs)),
-        "trace": lambda: " ".join(_trace(case, layout)),
-        "envelope": lambda: _envelope(case),
-        "foreign_link": lambda: _shown(_foreign(case, case.message.links)),
-        "foreign_url": lambda: _shown(_foreign(case, (*case.message.links, *_urls(case.human)))),
-        "foreign_file": lambda: _shown(_foreign_files(case)),
-    }
-    return Facts(lambda name: own[name]() if name in own else case.facts.text(name))
+
+    def own(name: str) -> str:
+        match name:
+            case "signs":
+                return " ".join(sorted(signs))
+            case "trace":
+                return " ".join(_trace(case, layout))
+            case "envelope":
+                return _envelope(case)
+            case "foreign_link":
+                return _shown(_foreign(case, case.message.links))
+            case "foreign_url":
+                return _shown(_foreign(case, (*case.message.links, *_urls(case.human))))
+        return _shown(_foreign_files(case))
+
+    return Facts(own, IMITATION_FIELDS, case)
 
 
 def _shown(values: Iterable[str]) -> str:
-    return " ".join(value for value, _ in zip(values, range(MAX_SHOWN), strict=False))
+    return " ".join(islice(values, MAX_SHOWN))
 
 
 def _trace(case: Case, layout: Layout | None) -> Iterator[str]:

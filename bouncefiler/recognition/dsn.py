@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from bouncefiler.recognition.status import reply_code_in, status_in
 from bouncefiler.recognition.verdict import Recipient
@@ -51,16 +51,17 @@ def _fields(text: str) -> Iterable[tuple[str, str]]:
     """Yield (lower-case name, value); an empty name stands for a blank line."""
     name, value = "", ""
     for line in text.split("\n"):
-        if not line.strip():
+        bare = line.strip()
+        if not bare:
             yield name, value
             name, value = "", ""
         elif line[0] in " \t" and name and len(value) < MAX_DIAGNOSTIC_CHARS:
-            value += " " + line.strip()
+            value += " " + bare
         elif match := _LINE.match(line):
             yield name, value
             name, value = match[1].lower(), match[2].strip()
         elif name and len(value) < MAX_DIAGNOSTIC_CHARS:  # a diagnostic folded without the blank that RFC 5322 wants
-            value += " " + line.strip()
+            value += " " + bare
     yield name, value
     yield "", ""
 
@@ -88,20 +89,15 @@ def _only_preamble(group: dict[str, str]) -> bool:
     return set(group) <= {"original-recipient"}
 
 
+_OF_A_RECIPIENT = frozenset(
+    {"final-recipient", "action", "status", "diagnostic-code", "original-recipient", "x-actual-recipient"}
+)
+
+
 def _recipients(groups: Iterable[dict[str, str]]) -> Iterable[Recipient]:
     count = 0
     for group in groups:
-        if any(
-            name in group
-            for name in (
-                "final-recipient",
-                "action",
-                "status",
-                "diagnostic-code",
-                "original-recipient",
-                "x-actual-recipient",
-            )
-        ):
+        if not _OF_A_RECIPIENT.isdisjoint(group):
             recipient = _recipient(group)
             if recipient is not None:
                 count += 1
@@ -121,8 +117,9 @@ def _recipient(group: dict[str, str]) -> Recipient | None:
     reply = reply_code_in(diagnostic) or reply_code_in(get("status", ""))
     if not (final or original or "x-actual-recipient" in group or action or status or diagnostic):
         return None
-    recipient = Recipient(
-        final_recipient=final or original or "",
+    better = address(get("x-actual-recipient", "")) or original
+    return Recipient(
+        final_recipient=better if better and not _is_mail_address(final) else final or original or "",
         original_recipient=original,
         action=action,
         status=status,
@@ -130,8 +127,6 @@ def _recipient(group: dict[str, str]) -> Recipient | None:
         diagnostic_code=diagnostic or _words_of(get("status", "")),
         remote_mta=_mta(get("remote-mta", "")) or None,
     )
-    better = address(get("x-actual-recipient", "")) or original
-    return replace(recipient, final_recipient=better) if better and not _is_mail_address(final) else recipient
 
 
 def _is_mail_address(address: str) -> bool:
@@ -150,7 +145,7 @@ def _words_of(status: str) -> str:
 
 def _action(value: str) -> str | None:
     """Return the action (RFC 3464, 2.3.3) without comments, or None."""
-    match = _ACTION.search(_COMMENT.sub(" ", value)[:200])
+    match = _ACTION.search(_without_comments(value)[:200])
     if match is None:
         return None
     word = match[0].lower()
@@ -158,28 +153,36 @@ def _action(value: str) -> str | None:
 
 
 def _mta(value: str) -> str:
-    return _COMMENT.sub(" ", _strip_type(value)[:300]).strip().rstrip(".").strip("[]<> ") or ""
+    return _without_comments(_strip_type(value)[:300]).strip().rstrip(".").strip("[]<> ") or ""
 
 
 def _strip_type(value: str) -> str:
     """Return `value` without its type ("rfc822;", "smtp;", "dns;", "X-Postfix;") and the blanks round it."""
-    return _ADDRESS_TYPE.sub("", value, count=1).strip()
+    return _ADDRESS_TYPE.sub("", value, count=1).strip() if ";" in value else value.strip()
+
+
+def _without_comments(value: str) -> str:
+    return _COMMENT.sub(" ", value) if "(" in value else value
 
 
 def address(value: str) -> str:
     """Return the address of a recipient field: type, comments, brackets, xtext (RFC 3461, 4) and unitext undone."""
     text = value[:1_000]
+    if not text:
+        return ""
     kind = text.partition(";")[0].strip().lower()
     text = _strip_type(text)
-    text = _UNITEXT.sub(lambda match: _character(match[1]), text)
+    if "\\x" in text:
+        text = _UNITEXT.sub(lambda match: _character(match[1]), text)
     if "+" in text and kind in ("rfc822", "utf-8"):
         text = _XTEXT.sub(lambda match: chr(int(match[1], 16)) if match[1] in ("2B", "3D", "40") else match[0], text)
     if "<" in text and "@" in text.partition("<")[2]:
         text = text.partition("<")[2].partition(">")[0]
-    if quoted := _QUOTED.search(text):
+    if '"' in text and (quoted := _QUOTED.search(text)):
         return quoted[0]
-    text = _COMMENT.sub(" ", text).strip().strip("<>\"' ,;").removeprefix("mailto:").removeprefix("SMTP:")
-    return text.split()[0] if text.split() else ""
+    text = _without_comments(text).strip().strip("<>\"' ,;").removeprefix("mailto:").removeprefix("SMTP:")
+    words = text.split(None, 1)
+    return words[0] if words else ""
 
 
 def _character(digits: str) -> str:

@@ -1,23 +1,36 @@
 """Which of many rules may fit a text: asked of thousands of literals at once, so that rows cost next to nothing.
 
-Each literal is filed under one of its words, the one that fewest others have, and that word under its first three
-letters. Of a text only the words are looked at, each of which remembers what it leads to: the same few thousand
-words come in all bounces. Only literals whose word occurs are looked for, and only rules of literals that occur are
-asked.
+A text is cut at characters that hardly any literal has, such as digits and those round addresses: what is between
+them is the same in all bounces of a server, and what it leads to is remembered. For what was never seen, each literal
+is filed under one of its words, the one that fewest others have, and that word under its first three letters. Only
+literals whose word occurs are looked for, and only rules of literals that occur are asked.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import chain
 from typing import Protocol
 
 _PIECE = 3
 
-_REMEMBERED = 4_096
-"""Words of which an index remembers what they lead to, or that they lead nowhere."""
+_CUTTING = frozenset('@<>[]{}|\\_=#"0123456789')
+"""What stands round and within that by which bounces differ: addresses, ids, dates."""
+
+_CUT = "\n"
+"""In no folded text."""
+
+_REMEMBERED = 1_024
+"""Segments of a text of which an index remembers what is in them …"""
+
+_MAX_SEEN_CHARS = 500
+"""… as long as they are no longer than that."""
+
+_REMEMBERED_WORDS = 4_096
+"""Words of which it remembers what they lead to, or that they lead nowhere."""
 
 _MAX_REMEMBERED_CHARS = 24
 
@@ -52,9 +65,6 @@ class Texts(Protocol):
 
     def folded(self, name: str, /) -> str:
         """Return the value of a field as it is compared."""
-
-    def words(self, name: str, /) -> frozenset[str]:
-        """Return all words of that."""
 
 
 class Index:
@@ -92,79 +102,85 @@ class Index:
         literals = self._literals.get(field)
         if literals is None or not (text := texts.folded(field)):
             return present
-        return {*present, *(literals.hits(text) if literals.few else literals.hits(text, texts.words(field)))}
+        return {*present, *literals.hits(text)}
 
 
 class Literals:
     """Folded texts, each with the number of who asks for it."""
 
-    __slots__ = ("_by_piece", "_dull", "_leads_to", "_plain_wordless", "_wordless", "few")
+    __slots__ = ("_by_piece", "_cuts", "_dull", "_in_seen", "_leads_to", "_plain", "_shortest", "_wordless")
 
     def __init__(self, asked: Iterable[tuple[str, int]]) -> None:
         pairs = tuple(asked)
-        self.few = len(pairs) <= _FEW
-        """Whether words are of no use for finding them."""
-        words = {text: () if self.few else _TELLING.findall(text) for text, _ in pairs}
+        cuts = _rare_characters(pairs)
+        self._cuts = dict.fromkeys(map(ord, cuts), _CUT)
+        self._plain = pairs if len(pairs) <= _FEW else tuple(pair for pair in pairs if not cuts.isdisjoint(pair[0]))
+        filed = () if len(pairs) <= _FEW else tuple(pair for pair in pairs if cuts.isdisjoint(pair[0]))
+        self._shortest = min((len(literal) for literal, _ in filed), default=0)
+        words = {text: _TELLING.findall(text) for text, _ in filed}
         common = Counter(chain.from_iterable(words.values()))
         for word in filter(str.isdigit, common):
             common[word] = _DULL
         by_word: dict[str, list[tuple[str, int]]] = defaultdict(list)
         wordless = []
-        for literal, number in pairs:
+        for literal, number in filed:
             rarest = min(words[literal], key=common.__getitem__, default="")
             if not rarest or common[rarest] == _DULL:
                 wordless.append((literal, number))
             else:
                 by_word[rarest].append((literal, number))
         self._wordless = tuple(wordless)
-        self._plain_wordless = tuple(pair for pair in wordless if pair[0].isascii())
         by_piece: dict[str, list[tuple[str, tuple[tuple[str, int], ...]]]] = defaultdict(list)
         for word, group in by_word.items():
             by_piece[word[:_PIECE]].append((word, tuple(group)))
         self._by_piece = {piece: tuple(group) for piece, group in by_piece.items()}
         self._dull: set[str] = set()
         self._leads_to: dict[str, tuple[tuple[str, int], ...]] = {}
+        self._in_seen = lru_cache(_REMEMBERED)(self._in_segment)
 
-    def hits(self, text: str, words: frozenset[str] = frozenset()) -> list[int]:
-        """Return the numbers whose literal is in `text`, which consists of these words."""
-        found = []
-        for literal, number in self._plain_wordless if text.isascii() else self._wordless:
-            if literal in text:
-                found.append(number)
+    def hits(self, text: str) -> list[int]:
+        """Return the numbers whose literal is in `text`, some perhaps twice."""
+        found = [number for literal, number in self._plain if literal in text]
+        if self._shortest:
+            for segment in set(text.translate(self._cuts).split(_CUT)):
+                if len(segment) >= self._shortest:
+                    found += self._in_seen(segment) if len(segment) <= _MAX_SEEN_CHARS else self._in_segment(segment)
+        return found
+
+    def _in_segment(self, text: str) -> tuple[int, ...]:
+        found = [number for literal, number in self._wordless if literal in text]
         known = self._leads_to
-        for word in words - self._dull:
+        for word in set(_split(text)).difference(self._dull):
             for literal, number in known.get(word) or self._looked_up(word):
                 if literal in text:
                     found.append(number)
-        return found
+        return tuple(found)
 
     def _looked_up(self, word: str) -> tuple[tuple[str, int], ...]:
         """Return the literals that may be where this word is."""
-        if word.isdigit() and len(word) > _PIECE:
-            return ()
         pieces = self._by_piece.keys() & _pieces_of(word)
         leads_to = tuple(
             pair for piece in pieces for inner, group in self._by_piece[piece] if inner in word for pair in group
         )
-        # Others, such as queue ids, are seldom seen again
-        if len(word) <= _PIECE or (len(word) <= _MAX_REMEMBERED_CHARS and word.isalpha()):
-            self._remember(word, leads_to)
+        if len(word) <= _MAX_REMEMBERED_CHARS and word.isalpha():  # others, such as queue ids, are seldom seen again
+            if leads_to and len(self._leads_to) < _REMEMBERED_WORDS:
+                self._leads_to[word] = leads_to
+            elif not leads_to and len(self._dull) < _REMEMBERED_WORDS:
+                self._dull.add(word)
         return leads_to
 
-    def _remember(self, word: str, leads_to: tuple[tuple[str, int], ...]) -> None:
-        if leads_to:
-            if len(self._leads_to) >= _REMEMBERED:
-                self._leads_to.clear()
-            self._leads_to[word] = leads_to
-        else:
-            if len(self._dull) >= _REMEMBERED:
-                self._dull.clear()
-            self._dull.add(word)
 
-
-def words_of(text: str) -> frozenset[str]:
-    """Cut a folded text at all ASCII characters that are neither letters nor digits."""
-    return frozenset(_split(text))
+def _rare_characters(pairs: Sequence[tuple[str, int]]) -> frozenset[str]:
+    """Return those of _CUTTING that so few literals have that these can be looked for one by one."""
+    literals = "\n".join([literal for literal, _ in pairs])
+    counts = {character: literals.count(character) for character in _CUTTING}
+    rare, so_far = [], 0
+    for character in sorted(_CUTTING, key=lambda each: (counts[each], each)):
+        so_far += counts[character]
+        if so_far > _FEW:
+            break
+        rare.append(character)
+    return frozenset(rare)
 
 
 def _split(text: str) -> list[str]:

@@ -8,11 +8,12 @@ mbox "From " line, missing boundaries, wrong charsets, and mail that was cut sho
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
+from typing import NamedTuple
 
+from bouncefiler.recognition.once import once
 from bouncefiler.recognition.text import decode, decode_header, from_base64, from_quoted_printable, strip_html
 from bouncefiler.recognition.verdict import Original
 
@@ -48,54 +49,63 @@ _LOST_BOUNDARY = re.compile(
 )
 
 
-@lru_cache(maxsize=1_024)
-def _lower(name: bytes) -> str:
-    return name.decode("ascii").lower()
+class _Names(dict[bytes, str]):
+    """The names of header fields in lower case, as text: the same few come in all mail."""
+
+    def __missing__(self, name: bytes) -> str:
+        lower = name.decode("ascii").lower()
+        if len(self) < _REMEMBERED:
+            self[name] = lower
+        return lower
+
+
+_REMEMBERED = 1_024
+_LOWER = _Names()
 
 
 class Headers:
     """The fields of a header block, by lower-case name, in their order."""
 
-    __slots__ = ("_decoded", "_fields")
+    __slots__ = ("_decoded", "_fields", "_first")
 
     def __init__(self, block: bytes) -> None:
-        fields: dict[str, list[bytes]] = {}
-        for name, value in _FIELD.findall(block):
-            fields.setdefault(_lower(name), []).append(value)
-        self._fields = fields
+        self._fields: list[tuple[bytes, bytes]] = _FIELD.findall(block)
+        self._first = {_LOWER[name]: value for name, value in reversed(self._fields)}
         self._decoded: dict[str, str] = {}
 
     def __contains__(self, name: str) -> bool:
-        return name in self._fields
+        return name in self._first
 
     def __len__(self) -> int:
-        return len(self._fields)
+        return len(self._first)
 
     @property
     def names(self) -> AbstractSet[str]:
         """The names that occur."""
-        return self._fields.keys()
+        return self._first.keys()
 
     def raw(self, name: str) -> bytes:
         """Return the first field of this name as it stands; empty when there is none."""
-        values = self._fields.get(name)
-        return values[0] if values else b""
+        return self._first.get(name, b"")
 
     def text(self, name: str) -> str:
         """Return the first field of this name, unfolded and decoded; empty when there is none."""
+        value = self._first.get(name)
+        if value is None:
+            return ""
         if name not in self._decoded:
-            self._decoded[name] = decode_header(self.raw(name)[:8_000])
+            self._decoded[name] = decode_header(value[:8_000])
         return self._decoded[name]
 
     def all(self, name: str) -> tuple[str, ...]:
         """Return all fields of this name, at most 50."""
-        if name not in self._fields:
+        if name not in self._first:
             return ()
-        return tuple(decode_header(value[:8_000]) for value in self._fields.get(name, ())[:50])
+        values = [value for found, value in self._fields if _LOWER[found] == name]
+        return tuple([decode_header(value[:8_000]) for value in values[:50]])
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """A leaf of the MIME tree. `ended` is false when the octets stop inside it."""
 
     headers: Headers
@@ -133,6 +143,12 @@ class Part:
 
 def parameter(value: bytes, name: bytes) -> str:
     """Return a parameter of a field such as Content-Type, quoted (RFC 2045, 5.1), in pieces (RFC 2231), or ""."""
+    if b"=" not in value:
+        return ""
+    return _remembered_parameter(value, name) if len(value) <= _SHORT else _parameter(value, name)
+
+
+def _parameter(value: bytes, name: bytes) -> str:
     pieces: list[bytes] = []
     for match in _PARAMETER.finditer(value[:2_000]):
         found_name, _, number = match[1].lower().partition(b"*")
@@ -142,6 +158,11 @@ def parameter(value: bytes, name: bytes) -> str:
             if not number:
                 break
     return b"".join(pieces).decode("latin-1").split("''")[-1]
+
+
+_SHORT = 200
+_remembered_parameter = lru_cache(_REMEMBERED)(_parameter)
+"""The parts of all mail have the same few types, and the boundary is asked for more than once."""
 
 
 class Message:
@@ -155,38 +176,40 @@ class Message:
         self.cut = cut
         self._html: dict[int, tuple[int, tuple[str, tuple[str, ...]]]] = {}
         self.header_ended = bool(found)
-        content_type = self.headers.raw("content-type")
-        self.content_type = media_type(content_type)
-        self.report_type = parameter(content_type, b"report-type").lower()
+        self.content_type = media_type(self.headers.raw("content-type"))
 
-    @cached_property
+    @once
     def parts(self) -> tuple[Part, ...]:
         """The leaves of the MIME tree in their order. What is inside a message/rfc822 is the original, not ours."""
+        return tuple(self._walk.leaves)
+
+    @once
+    def _walk(self) -> _Walk:
         walk = _Walk()
         walk.visit(Part(self.headers, self.content_type, self.body, not self.cut), 0, 0)
-        return tuple(walk.leaves)
+        return walk
 
     def first(self, types: frozenset[str]) -> Part | None:
         """Return the first part of one of these types."""
         return next((part for part in self.parts if part.content_type in types), None)
 
-    @cached_property
+    @once
     def report(self) -> str:
         """The fields of the delivery-status parts (RFC 3464, 6533), empty when there is none."""
         parts = [part for part in self.parts if part.content_type in _REPORTS]
         return "\n\n".join(part.text(MAX_REPORT_OCTETS) for part in parts[:10])[:MAX_REPORT_OCTETS]
 
-    @property
+    @once
     def has_report(self) -> bool:
         """Whether there is a delivery-status part."""
         return self.first(_REPORTS) is not None
 
-    @cached_property
+    @once
     def returned(self) -> Part | None:
         """The part that holds the returned message or its headers."""
         return self.first(_RETURNED)
 
-    @cached_property
+    @once
     def files(self) -> tuple[Part, ...]:
         """The parts that are neither text, report nor returned message."""
         known = _RETURNED | _REPORTS | _RECEIPTS
@@ -204,10 +227,7 @@ class Message:
         """
         if not (self.cut and self.header_ended and self.content_type.startswith("multipart/")):
             return ()
-        boundary = parameter(self.headers.raw("content-type"), b"boundary").encode("latin-1")
-        parts = (
-            [_part(chunk, ended=ended) for chunk, ended in split(self.body, boundary, ended=False)] if boundary else []
-        )
+        parts = self._outermost
         if not parts or parts[-1].ended or parts[-1].content_type not in _RETURNED:
             return ()
         if b"\n\n" not in parts[-1].octets(MAX_HEADER_OCTETS).lstrip(b"\n> \t"):
@@ -215,11 +235,21 @@ class Message:
         return tuple(part.content_type for part in parts)
 
     @property
+    def _outermost(self) -> Sequence[Part]:
+        """The parts of the multipart that the message itself is, by the boundary that its header declares."""
+        boundary = parameter(self.headers.raw("content-type"), b"boundary").encode("latin-1")
+        if boundary and boundary == self._walk.boundary and len(self.parts) < MAX_PARTS:
+            return self._walk.outermost
+        if not boundary:
+            return ()
+        return [_part(chunk, ended=ended) for chunk, ended in split(self.body, boundary, ended=not self.cut)]
+
+    @property
     def attachments(self) -> tuple[str, ...]:
         """Their media types."""
         return tuple(part.content_type for part in self.files)
 
-    @cached_property
+    @once
     def _words(self) -> tuple[Part, ...]:
         """The parts for people: all that stand before the returned message."""
         words: list[Part] = []
@@ -232,14 +262,14 @@ class Message:
                 words.append(part)
         return tuple(words)
 
-    @cached_property
+    @once
     def _texts(self) -> tuple[Part, ...]:
         """The same, of alternatives the plain one."""
         words = self._words
         plain = {part.alternative for part in words if part.content_type != "text/html" and part.body.strip()} - {0}
         return tuple(part for part in words if part.content_type != "text/html" or part.alternative not in plain)
 
-    @cached_property
+    @once
     def text(self) -> str:
         """The text for people, HTML stripped, at most 64 Ki characters; may hold a returned message at its end."""
         out: list[str] = []
@@ -257,7 +287,7 @@ class Message:
         """Whether all of the text that stands before the returned message has been reached."""
         return not self.cut or (bool(self._texts) and all(part.ended for part in self._texts))
 
-    @cached_property
+    @once
     def links(self) -> tuple[str, ...]:
         """What the HTML parts link to, also those that stand beside a plain alternative."""
         out: list[str] = []
@@ -287,14 +317,17 @@ class _Walk:
 
     def __init__(self) -> None:
         self.leaves: list[Part] = []
+        self.outermost: list[Part] = []
+        """What stands at depth 1, between lines with this boundary."""
+        self.boundary = b""
         self._alternatives = 0
 
     def visit(self, part: Part, depth: int, alternative: int) -> None:
         boundary = self._boundary(part) if depth < MAX_DEPTH else b""
         if not boundary:
             content_type = "text/plain" if part.content_type.startswith("multipart/") else part.content_type
-            leaf = Part(part.headers, content_type, part.body, part.ended, alternative)
-            self.leaves.append(leaf)
+            same = content_type is part.content_type and not alternative
+            self.leaves.append(part if same else Part(part.headers, content_type, part.body, part.ended, alternative))
             return
         if part.content_type == "multipart/alternative":
             self._alternatives += 1
@@ -304,7 +337,11 @@ class _Walk:
         for chunk, ended in split(part.body, boundary, ended=part.ended):
             if len(self.leaves) >= MAX_PARTS:
                 return
-            self.visit(_part(chunk, ended=ended), depth + 1, alternative)
+            child = _part(chunk, ended=ended)
+            if not depth:
+                self.boundary = boundary
+                self.outermost.append(child)
+            self.visit(child, depth + 1, alternative)
 
     @staticmethod
     def _boundary(part: Part) -> bytes:
@@ -368,7 +405,9 @@ def _bound_lines(text: str) -> str:
 def read(raw: bytes, *, cut: bool = False) -> Message:
     """Read a message, `cut` saying that `raw` is only its beginning. Never raises, whatever the octets."""
     if b"\r" in raw:
-        raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        raw = raw.replace(b"\r\n", b"\n")
+        if b"\r" in raw:
+            raw = raw.replace(b"\r", b"\n")
     return Message(raw, cut=cut)
 
 

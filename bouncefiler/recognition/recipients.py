@@ -95,16 +95,16 @@ def _of_original(case: Case) -> tuple[str, ...]:
 def _from_layout(case: Case, layout: Layout) -> Iterator[Recipient]:
     text = _area(case.human, layout)
     assert layout.recipient is not None  # noqa: S101 - for the type checker; the caller looked
-    found = {
-        dsn.address(match["final_recipient"]).lower(): match
-        for match in reversed(list(islice(layout.recipient.compiled.finditer(text), MAX_RECIPIENTS)))
-    }
-    matches = [match for address, match in reversed(found.items()) if address]
-    for index, match in enumerate(matches):
+    matches = [
+        (dsn.address(match["final_recipient"]), match)
+        for match in islice(layout.recipient.compiled.finditer(text), MAX_RECIPIENTS)
+    ]
+    found = {address.lower(): (address, match) for address, match in reversed(matches)}
+    named_once = [(address, match) for address, match in reversed(found.values()) if address]
+    for index, (address, match) in enumerate(named_once):
         groups = match.groupdict()
-        address = dsn.address(groups["final_recipient"])
-        until = matches[index + 1].start() if index + 1 < len(matches) else len(text)
-        before = matches[index - 1].end() if index else 0
+        until = named_once[index + 1][1].start() if index + 1 < len(named_once) else len(text)
+        before = named_once[index - 1][1].end() if index else 0
         said = groups.get("diagnostic_code") or _said(text, match, before, until, layout.diagnostic)
         said = " ".join(said.split())[: dsn.MAX_DIAGNOSTIC_CHARS]
         yield Recipient(

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
 from bouncefiler.errors import ConfigError
-from bouncefiler.recognition.index import words_of
 from bouncefiler.recognition.text import fold
 from bouncefiler.recognition.verdict import Cause, Kind
 
@@ -78,27 +77,35 @@ Compile = Callable[[str], Pattern]
 class Facts:
     """The values of fields that conditions ask for, worked out when first asked for."""
 
-    __slots__ = ("_cut", "_folded", "_lookup", "_texts", "_words")
+    __slots__ = ("_folded", "_lookup", "_message", "_own", "_texts", "absent")
 
     def __init__(
-        self,
-        lookup: Callable[[str], str],
-        folded: Mapping[str, str] | None = None,
-        words: Mapping[str, Callable[[], frozenset[str]]] | None = None,
+        self, lookup: Callable[[str], str] | None = None, own: Container[str] = (), message: Facts | None = None
     ) -> None:
-        """Take where values come from, and for some fields what others have worked out already."""
-        self._cut = words or {}
+        """Take where values come from; with `message`, only those of `own` fields, and all others from there."""
         self._lookup = lookup
+        self._own = own
+        self._message = message
         self._texts: dict[str, str] = {}
-        self._folded: dict[str, str] = dict(folded or {})
-        self._words: dict[str, frozenset[str]] = {}
+        self._folded: dict[str, str] = {}
+        self.absent: frozenset[int] = frozenset()
+        """The id of conditions that are known not to hold."""
+
+    def worked_out(self, name: str, folded: str) -> None:
+        """Take what others have worked out already: the value of a field as it is compared."""
+        self._folded[name] = folded
+
+    def value(self, name: str) -> str:
+        """Work out the value of a field."""
+        return self._lookup(name) if self._lookup is not None else ""
 
     def text(self, name: str) -> str:
         """Return the value of a field; empty when the message has none."""
         try:
             return self._texts[name]
         except KeyError:
-            text = self._texts[name] = self._lookup(name)
+            others = self._message if name not in self._own else None
+            text = self._texts[name] = others.text(name) if others is not None else self.value(name)
             return text
 
     def folded(self, name: str) -> str:
@@ -106,15 +113,14 @@ class Facts:
         try:
             return self._folded[name]
         except KeyError:
-            folded = self._folded[name] = fold(self.text(name))
+            others = self._message if name not in self._own else None
+            if others is not None:
+                folded = others.folded(name)
+            else:
+                text = self.text(name)  # with which it may have been worked out
+                folded = self._folded[name] if name in self._folded else fold(text)
+            self._folded[name] = folded
             return folded
-
-    def words(self, name: str) -> frozenset[str]:
-        """Return the words of that, by which an index finds literals."""
-        if name not in self._words:
-            cut = self._cut.get(name)
-            self._words[name] = cut() if cut else words_of(self.folded(name))
-        return self._words[name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +141,13 @@ class Condition:
         """Look up once how to compare: conditions are asked more often than anything else is done."""
         object.__setattr__(self, "finder", _FINDERS[self.operator])
 
+    @property
+    def literals(self) -> tuple[str, ...]:
+        """Folded texts of which at least one is in any folded value that fits; empty when it can't be told."""
+        if self.operator is Operator.MATCHES:
+            return tuple(run for runs in self.runs for run in runs) if all(self.runs) else ()
+        return () if self.operator is Operator.PRESENT else self.values
+
 
 def _first_within(values: tuple[str, ...], text: str) -> str | None:
     for value in values:  # a plain loop: this is where recognition spends its time
@@ -144,7 +157,8 @@ def _first_within(values: tuple[str, ...], text: str) -> str | None:
 
 
 def _contains(condition: Condition, facts: Facts) -> str | None:
-    return _first_within(condition.values, facts.folded(condition.field))
+    text = facts.folded(condition.field)
+    return None if id(condition) in facts.absent else _first_within(condition.values, text)
 
 
 def _starts(condition: Condition, facts: Facts) -> str | None:
@@ -161,6 +175,8 @@ def _is(condition: Condition, facts: Facts) -> str | None:
 
 def _matches(condition: Condition, facts: Facts) -> str | None:
     text, folded = facts.text(condition.field), facts.folded(condition.field)
+    if id(condition) in facts.absent:
+        return None
     for pattern, runs in zip(condition.patterns, condition.runs, strict=True):
         if (not runs or _first_within(runs, folded)) and (found := pattern.search(text)):
             return str(found.group(0))
@@ -205,12 +221,17 @@ class Rule:
     """Which parts of a message its conditions look at: two signs of one place count as one."""
     fields: frozenset[str] = dataclasses.field(init=False, repr=False, compare=False)
     """All that its conditions look at."""
+    texts: frozenset[int] = dataclasses.field(init=False, repr=False, compare=False)
+    """The id of those that look at the text."""
 
     def __post_init__(self) -> None:
-        """Work out the places and fields once."""
+        """Work out once what its conditions look at."""
         places = frozenset(_PLACES.get(condition.field, "sender") for condition in self.when)
         object.__setattr__(self, "places", places)
         object.__setattr__(self, "fields", frozenset(condition.field for condition in (*self.when, *self.unless)))
+        object.__setattr__(
+            self, "texts", frozenset(id(condition) for condition in self.when if condition.field == "text")
+        )
 
     def find(self, facts: Facts) -> tuple[str, str] | None:
         """Return (field, excerpt) of the last condition that has something to show, when all hold, else None."""
@@ -237,31 +258,21 @@ class Rule:
         return self.fields.difference(_DEAR)
 
     @property
-    def needles(self) -> tuple[str, tuple[str, ...]] | None:
+    def needles(self) -> Needles | None:
         """The field and literals by which an index finds it; without literals: the field that must be there."""
         # What has to be worked out from the body is only looked at when the header fields fit.
         outer = [c for c in self.when if c.field not in _DEAR and c.field not in IMITATION_FIELDS] or self.when
         telling = [c for c in outer if c.field not in _COMMON] or outer
-        return next((needles for of in (_literals, _runs, _presence) for c in telling if (needles := of(c))), None)
+        found = [(literals, condition) for condition in telling if (literals := condition.literals)]
+        for operators in (_PLAIN, (Operator.MATCHES,)):
+            for literals, condition in found:
+                if condition.operator in operators:
+                    return condition.field, literals
+        return next(((c.field, ()) for c in telling if c.operator is Operator.PRESENT and c.values == ("true",)), None)
 
 
-_Needles = tuple[str, tuple[str, ...]]
-
-
-def _literals(condition: Condition) -> _Needles | None:
-    literal = condition.operator in (Operator.CONTAINS, Operator.STARTS, Operator.IS)
-    return (condition.field, condition.values) if literal else None
-
-
-def _runs(condition: Condition) -> _Needles | None:
-    if not condition.runs or not all(condition.runs):
-        return None
-    return condition.field, tuple(run for runs in condition.runs for run in runs)
-
-
-def _presence(condition: Condition) -> _Needles | None:
-    asked = condition.operator is Operator.PRESENT and condition.values == ("true",)
-    return (condition.field, ()) if asked else None
+Needles = tuple[str, tuple[str, ...]]
+_PLAIN = (Operator.CONTAINS, Operator.STARTS, Operator.IS)
 
 
 _ATOMS = re.compile(

@@ -17,7 +17,7 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from bouncefiler.errors import ConfigError
-from bouncefiler.recognition.index import Index, Literals, words_of
+from bouncefiler.recognition.index import Index, Literals
 from bouncefiler.recognition.rule import (
     FIELDS,
     IMITATION_FIELDS,
@@ -108,8 +108,19 @@ Candidates = Sequence[tuple[Rule, Found | None]]
 def fitting(candidates: Candidates, facts: Facts) -> Iterator[tuple[Rule, Found]]:
     """Yield the rules that hold."""
     for rule, known in candidates:
+        if rule.texts and not rule.texts.isdisjoint(facts.absent):
+            continue
         if found := known or rule.find(facts):
             yield rule, found
+
+
+class _Said:
+    """What the value of one field says: the numbers of the rules that may fit. Compared by identity: made once."""
+
+    __slots__ = ("rows",)
+
+    def __init__(self, rows: Sequence[tuple[int, Found | None]]) -> None:
+        self.rows = rows
 
 
 class Tables:
@@ -119,12 +130,25 @@ class Tables:
     same again and again.
     """
 
-    __slots__ = ("_always", "_by_header", "_elsewhere", "_index", "_missed", "_remembered", "_rows", "_whatever")
+    __slots__ = (
+        "_always",
+        "_by_header",
+        "_elsewhere",
+        "_index",
+        "_missed",
+        "_of_rows",
+        "_of_value",
+        "_rows",
+        "_together",
+        "_whatever",
+    )
 
     def __init__(self, *tables: Table) -> None:
         self._rows = tuple((table, rule) for table in tables for rule in table.rules)
         self._index = Index(rule for _, rule in self._rows)
-        self._remembered = lru_cache(_REMEMBERED)(self._by_value)
+        self._of_value = lru_cache(_REMEMBERED)(self._by_value)
+        self._of_rows = lru_cache(_REMEMBERED)(self._undecided)
+        self._together = lru_cache(_REMEMBERED)(self._by_table)
         self._whatever: dict[str, list[int]] = defaultdict(list)
         """By field: what has to be asked of whatever its value is."""
         self._always: list[int] = []
@@ -141,18 +165,23 @@ class Tables:
 
     def candidates(self, facts: Facts, headers: AbstractSet[str]) -> Mapping[Table, Candidates]:
         """Return the rules that may fit a message that has these header fields (lower case) and no others."""
-        found: list[tuple[int, Found | None]] = [(number, None) for number in self._always]
-        names = {name for header in self._by_header.keys() & headers for name in self._by_header[header]}
-        for name in names.union(self._missed):
+        said = []
+        for name in self._missed.union(*[self._by_header[header] for header in self._by_header.keys() & headers]):
             text = facts.text(name)
-            if len(text) <= _SHORT:
-                found += self._remembered(name, text)
+            if len(text) <= _SHORT and name not in _NEVER_TWICE:
+                found = self._of_value(name, text)
             else:
-                found += [(number, None) for number in self._asking(name, facts)]
-        for name in self._elsewhere:
-            found += [(number, None) for number in self._asking(name, facts)]
+                found = self._of_rows(frozenset(self._asking(name, facts)))
+            if found.rows:
+                said.append(found)
+        said += [self._of_rows(frozenset(self._asking(name, facts))) for name in self._elsewhere]
+        return self._together(frozenset(said))
+
+    def _by_table(self, said: Iterable[_Said]) -> Mapping[Table, Candidates]:
+        always = [(number, None) for number in self._always]
+        found = sorted((*always, *(row for each in said for row in each.rows)), key=_number)
         by_table: dict[Table, list[tuple[Rule, Found | None]]] = {}
-        for number, known in sorted(found, key=_number):
+        for number, known in found:
             table, rule = self._rows[number]
             by_table.setdefault(table, []).append((rule, known))
         return by_table
@@ -164,7 +193,10 @@ class Tables:
     def _asking(self, name: str, facts: Facts) -> Iterable[int]:
         return (*self._index.asking(name, facts), *self._whatever.get(name, ()))
 
-    def _by_value(self, name: str, text: str) -> tuple[tuple[int, Found | None], ...]:
+    def _undecided(self, numbers: Iterable[int]) -> _Said:
+        return _Said([(number, None) for number in numbers])
+
+    def _by_value(self, name: str, text: str) -> _Said:
         """Return the rules that may fit where this field has this value, those decided that ask for nothing else."""
         facts = Facts(lambda _: text)
         found: list[tuple[int, Found | None]] = []
@@ -175,7 +207,68 @@ class Tables:
                     found.append((number, decided))
             elif rule.may_fit(facts, (name,)):
                 found.append((number, None))
-        return tuple(found)
+        return _Said(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a text may say, by the literals that occur in it."""
+
+    marks: bool
+    """Whether a mark occurs."""
+    absent: frozenset[int]
+    """The id of conditions on the text that do not hold."""
+    candidates: Mapping[Table, Candidates]
+    """The rules that may fit, of tables that are asked by the text."""
+
+
+class TextIndex:
+    """All that is looked for in the text for people, so that it is gone through once.
+
+    Marks, the conditions on the text of some tables, and the rules of some that look at nothing else.
+    """
+
+    __slots__ = ("_asked", "_by_condition", "_conditions", "_following", "_literals", "_marks", "_rows", "_whatever")
+
+    def __init__(self, marks: Iterable[str], asked: Iterable[Table], conditional: Iterable[Table]) -> None:
+        asked = tuple(asked)
+        self._rows = tuple((table, rule) for table in asked for rule in table.rules)
+        self._conditions = tuple(
+            condition
+            for table in (*asked, *conditional)
+            for rule in table.rules
+            for condition in (*rule.when, *rule.unless)
+            if condition.field == "text" and condition.literals
+        )
+        self._marks = len(self._conditions)
+        """The number of all marks; conditions have theirs below."""
+        pairs = [
+            (literal, number) for number, condition in enumerate(self._conditions) for literal in condition.literals
+        ]
+        self._literals = Literals((*pairs, *((mark, self._marks) for mark in marks)))
+        self._asked = frozenset(map(id, self._conditions))
+        self._following = lru_cache(_REMEMBERED_TEXTS)(self._follows)
+        numbers = {id(condition): number for number, condition in enumerate(self._conditions)}
+        by_condition: dict[int, list[int]] = defaultdict(list)
+        for row, (_, rule) in enumerate(self._rows):
+            first = next((numbers[id(c)] for c in rule.when if id(c) in numbers), None)
+            by_condition[-1 if first is None else first].append(row)
+        self._whatever = tuple(by_condition.pop(-1, ()))
+        self._by_condition = dict(by_condition)
+
+    def heard(self, folded: str) -> Heard:
+        """Say what is in a folded text."""
+        return self._following(frozenset(self._literals.hits(folded)))
+
+    def _follows(self, hits: frozenset[int]) -> Heard:
+        """Say what follows from these literals."""
+        rows = [*self._whatever, *(row for number in hits for row in self._by_condition.get(number, ()))]
+        candidates: dict[Table, list[tuple[Rule, Found | None]]] = {}
+        for row in sorted(rows):
+            table, rule = self._rows[row]
+            candidates.setdefault(table, []).append((rule, None))
+        held = [id(self._conditions[number]) for number in hits if number != self._marks]
+        return Heard(self._marks in hits, self._asked.difference(held), candidates)
 
 
 def _number(candidate: tuple[int, Found | None]) -> int:
@@ -184,12 +277,17 @@ def _number(candidate: tuple[int, Found | None]) -> int:
 
 _REMEMBERED = 1_024
 """So many values, that no more than …"""
+_REMEMBERED_TEXTS = 64
+"""So many sets of literals that occur together: each comes with what does not occur."""
+_NEVER_TWICE = frozenset({"content_type", "diagnostic_code"})
+"""Fields that hold a boundary or an address: their values are not worth remembering."""
 _SHORT = 200
 """… so many characters long, are remembered."""
 
 _NO_RULES = Table(())
 _NO_LITERALS = Literals(())
 _NO_TABLES = Tables()
+_NO_TEXT = TextIndex((), (), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,8 +307,8 @@ class Rulebook:
     text_layouts: Table = _NO_RULES
     outer: Tables = _NO_TABLES
     """Those of look-alikes, and those of signs and layouts in header fields."""
-    inner: Tables = _NO_TABLES
-    """Those of signs and layouts in the text."""
+    text: TextIndex = _NO_TEXT
+    """Marks, signs and layouts in the text, and what look-alikes and other layouts ask of it."""
     imitations: Table = _NO_RULES
     disguises: Tables = _NO_TABLES
     """Imitations, asked of every bounce: what gives a dressed-up message away."""
@@ -235,7 +333,7 @@ class Rulebook:
 
     def marks_in(self, folded: str) -> list[str]:
         """Return the marks that occur in a folded text, in their order."""
-        found = set(self._marks_by_word.hits(folded, words_of(folded)))
+        found = set(self._marks_by_word.hits(folded))
         return [self._marks_in_order[number] for number in sorted(found)]
 
     def advice(self, cause: Cause, language: str = "en") -> str:
@@ -330,7 +428,7 @@ def read_tables(tables: Mapping[str, Mapping[str, Any]]) -> Rulebook:
         outer_layouts=outer_layouts,
         text_layouts=text_layouts,
         outer=Tables(first_lookalikes, outer_signs, outer_layouts, lookalikes),
-        inner=Tables(text_layouts, text_signs),
+        text=TextIndex(marks, (text_layouts, text_signs), (first_lookalikes, lookalikes, outer_layouts)),
         imitations=imitations,
         disguises=Tables(imitations),
         harmless=_harmless(tables.get("imitations", {}).get("harmless", {})),

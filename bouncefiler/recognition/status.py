@@ -58,7 +58,8 @@ def statuses_in(text: str) -> Iterator[EnhancedStatus]:
 
 def status_in(text: str) -> EnhancedStatus | None:
     """Return the first status in free text."""
-    return next(statuses_in(text), None)
+    match = _STATUS_IN_TEXT.search(text)
+    return EnhancedStatus(int(match[1]), int(match[2]), int(match[3])) if match else None
 
 
 def reply_codes_in(text: str) -> Iterator[tuple[int, int]]:

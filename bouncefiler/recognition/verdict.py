@@ -75,6 +75,19 @@ class Recipient:
     remote_mta: str | None = None
     cause: Cause = Cause.UNKNOWN
 
+    def because(self, cause: Cause) -> Recipient:
+        """Return the same with its cause."""
+        return Recipient(
+            self.final_recipient,
+            self.original_recipient,
+            self.action,
+            self.status,
+            self.reply_code,
+            self.diagnostic_code,
+            self.remote_mta,
+            cause,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Original:

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bouncefiler.recognition.index import Index, words_of
+from bouncefiler.recognition.index import Index
 from bouncefiler.recognition.rule import plain_runs
 from bouncefiler.recognition.text import fold
 
 TEXTS = st.text(alphabet="abcé .-_12退信\n", max_size=60).map(fold)
+MANY: list[tuple[str, ...]] = [(f"never {letter}x",) for letter in "abcdefghijklmnopqrstuvwxyz"]
 LITERALS = st.text(alphabet="abcé .-_12退信", min_size=1, max_size=9).map(fold).filter(bool)
 
 
@@ -43,22 +44,19 @@ class Text:
         """See index.Texts."""
         return self.value
 
-    def words(self, _name: str) -> frozenset[str]:
-        """See index.Texts."""
-        return words_of(self.value)
-
 
 @given(
     st.lists(st.lists(LITERALS, min_size=1, max_size=3).map(tuple), max_size=12),
     st.lists(TEXTS, min_size=1, max_size=5),
 )
 def test_candidates_are_those_of_which_a_literal_occurs(rows: list[tuple[str, ...]], texts: list[str]) -> None:
-    """Also when it is asked again about words that it remembers."""
-    index = Index(Item(row) for row in rows)
+    """Few rows or many, and also when it is asked again about what it remembers."""
+    few, many = Index(Item(row) for row in rows), Index(Item(row) for row in (*rows, *MANY))
 
     for text in (*texts, *texts):
         expected = [number for number, row in enumerate(rows) if any(literal in text for literal in row)]
-        assert index.candidates(Text(text)) == expected
+        assert few.candidates(Text(text)) == expected
+        assert many.candidates(Text(text)) == expected
 
 
 def test_a_row_that_asks_for_a_field_is_passed_over_where_it_is_empty() -> None:
@@ -103,3 +101,14 @@ def test_whatever_matches_has_one_of_the_runs(text: str) -> None:
 
     assert runs == ("e fghi", "a quite other")
     assert any(run in fold(text) for run in runs)
+
+
+def test_a_text_that_begins_as_another_is_not_taken_for_it() -> None:
+    """What is remembered of one stretch of a text holds for that alone, however long it is."""
+    index = Index([Item(("the end",)), *map(Item, MANY)])
+    alike = "as much as there was to say " * 4
+
+    assert index.candidates(Text(f"{alike}and no more")) == []
+    assert index.candidates(Text(f"{alike}the end")) == [0]
+    assert index.candidates(Text(f"{alike * 9}the end")) == [0]
+    assert index.candidates(Text(f"{alike}and <no> more")) == []

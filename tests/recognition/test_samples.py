@@ -34,8 +34,8 @@ def test_verdict_is_the_expected_one(sample: Sample) -> None:
 def test_layout_is_that_of_the_folder(sample: Sample) -> None:
     """A mail is claimed by the format of its folder and by no other, whichever is asked first."""
     rulebook = load()
-    facts = Case(read(sample.raw), rulebook).facts
-    fitting = Tables(rulebook.outer_layouts, rulebook.text_layouts).fitting(facts)
+    case = Case(read(sample.raw), rulebook)
+    fitting = Tables(rulebook.outer_layouts, rulebook.text_layouts).fitting(case)
     claimed = {rulebook.layouts[rule.name].format for rule, _ in fitting}
 
     assert sample.folder in NO_LAYOUT or claimed == {sample.folder}
