@@ -160,6 +160,7 @@ def test_help_loads_nothing_heavy() -> None:
     heavy = {
         "imapclient",
         "pydantic",
+        "pydantic_core",
         "apscheduler",
         "keyring",
         "rich",
