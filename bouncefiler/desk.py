@@ -346,8 +346,8 @@ class Desk:
     def _log_in(self) -> imap.ImapAccount:
         server = self.account.server
         password = password_of(self.account, self.settings, self.environ)
-        key = self.store.key_for(f"{server.host}\0{server.user}\0{password}")
-        if self.store.refusals(key) >= MAX_REFUSALS:
+        secret = f"{server.host}\0{server.user}\0{password}"
+        if self.store.refused_any() and self.store.refusals(self.store.key_for(secret)) >= MAX_REFUSALS:
             raise LoginRefused(
                 f"{server.host} has refused this password of {server.user} {MAX_REFUSALS} times, so it is not tried "
                 f"again: the account could be locked. Set a new one (`bouncefiler login {self.account.name}`)"
@@ -355,7 +355,7 @@ class Desk:
         try:
             connection = imap.open_account(server, password)
         except LoginRefused:
-            self.store.login_refused(key, present())
+            self.store.login_refused(self.store.key_for(secret), present())
             raise
         self.store.login_accepted()
         self.logged_in = time.monotonic()

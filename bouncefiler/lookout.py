@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from bouncefiler import inquiry
-from bouncefiler.backscatter import advice, diagnosis, incident, posture, volume
+from bouncefiler.backscatter import advice, diagnosis, incident, volume
 from bouncefiler.backscatter.diagnosis import Burst, Sign, Tally
 from bouncefiler.backscatter.domains import Limitable, NameService, Offline
 from bouncefiler.backscatter.evidence import Findings
@@ -125,6 +125,8 @@ class Lookout:
         domain = self.account.domain
         if domain is None or isinstance(names := self.names(), Offline):
             return ()
+        from bouncefiler.backscatter import posture  # noqa: PLC0415 - see is_shared
+
         found = posture.assess(domain, names.within(DNS_SECONDS), self.store.selectors(domain, now))
         return posture.summary(found, self.reader.language)
 
@@ -182,4 +184,6 @@ def _prove(header: bytes, domains: Collection[str], names: NameService) -> Seque
 
 def is_shared(domain: str) -> bool:
     """Whether a domain is, or is below, one that millions have their addresses at or send by."""
+    from bouncefiler.backscatter import posture  # noqa: PLC0415 - SPF, DMARC and all: only where mail came back
+
     return posture.shared_provider(domain) is not None or bool(providers_of((domain,)))

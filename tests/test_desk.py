@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bouncefiler.desk import Desk, at_work
-from bouncefiler.errors import Throttled
+from bouncefiler.desk import MAX_REFUSALS, Desk, at_work
+from bouncefiler.errors import LoginRefused, Throttled
 from bouncefiler.filing.plan import Plan
 from bouncefiler.sent import SentReport
 from bouncefiler.settings import Account, EnvironmentVariable, Settings
@@ -147,3 +147,14 @@ def test_a_configured_folder_that_there_is_not_is_named(tmp_path: Path, caplog: 
 
         assert desk.sent == SentReport(("Sent",))
         assert "there is no folder 'Gone'," in said_in(caplog)[0]
+
+
+def test_a_password_that_was_refused_twice_is_sent_no_third_time(tmp_path: Path) -> None:
+    """Servers lock accounts after a few more, and a program that is started again and again would see to that."""
+    with desk_at({"(LOGIN|AUTHENTICATE)": "TAG NO [AUTHENTICATIONFAILED] wrong"}, tmp_path) as (desk, scripted):
+        for _ in range(4):
+            with pytest.raises(LoginRefused):
+                sweep(desk)
+        sent = [command for command in scripted.commands() if command.startswith(("LOGIN", "AUTHENTICATE"))]
+
+    assert len(sent) == MAX_REFUSALS == 2

@@ -37,7 +37,7 @@ _MAX_REMEMBERED_CHARS = 24
 _FEW = 24
 """So many literals are sooner looked for one by one than a text is cut into words."""
 
-_TELLING = re.compile(f"[a-zA-Z0-9\x80-\U0010ffff]{{{_PIECE},}}")
+_TELLING = re.compile(rf"[^\x00-/:-@\[-`{{-\x7f]{{{_PIECE},}}")
 """Words that a literal can be filed under, cut as `words_of` does it."""
 
 _DULL = 1 << 30

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from bouncefiler.backscatter import wording
 from bouncefiler.backscatter.advice import Alert, Level
-from bouncefiler.backscatter.posture import Posture, Severity, Suggestion, sentence
 from bouncefiler.backscatter.volume import Wave
 from bouncefiler.render.harmless import clean_lines, clean_text
 from bouncefiler.render.layout import Block, Column, Document, Paragraph, Table, Tone
+
+if TYPE_CHECKING:  # no other command than `posture` needs it
+    from bouncefiler.backscatter.posture import Posture, Suggestion
 
 
 def alert(alert: Alert) -> Document:
@@ -19,13 +22,8 @@ def alert(alert: Alert) -> Document:
     return (Paragraph(clean_text(alert.subject), tone), *(Paragraph(text) for text in paragraphs if text.strip()))
 
 
-_TONES = {
-    Severity.OK: Tone.GOOD,
-    Severity.NOTE: Tone.PLAIN,
-    Severity.UNKNOWN: Tone.PLAIN,
-    Severity.WEAK: Tone.WARNING,
-    Severity.BAD: Tone.ALARM,
-}
+_TONES = {"ok": Tone.GOOD, "note": Tone.PLAIN, "unknown": Tone.PLAIN, "weak": Tone.WARNING, "bad": Tone.ALARM}
+"""By how good or bad it is: posture.Severity."""
 
 
 def posture(found: Posture, language: str, *, offline: bool = False) -> Document:
@@ -34,6 +32,8 @@ def posture(found: Posture, language: str, *, offline: bool = False) -> Document
 
 
 def _posture(found: Posture, language: str, *, offline: bool) -> Iterator[Block]:
+    from bouncefiler.backscatter.posture import sentence  # noqa: PLC0415
+
     texts = wording.words(language, "posture")
     page, domain = texts["page"], clean_text(found.domain)
     yield Paragraph(page["title"].format(domain=domain), Tone.TITLE)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from bouncefiler.backscatter.advice import Alert
-from bouncefiler.backscatter.posture import Posture
 from bouncefiler.backscatter.volume import Wave
 from bouncefiler.filing.plan import Judged, Plan
 from bouncefiler.filing.undo import FiledMessage, PastRun, Undo
@@ -14,6 +14,9 @@ from bouncefiler.recognition.verdict import Recipient, Verdict
 from bouncefiler.render.filing import Overview
 from bouncefiler.render.words import Words
 from bouncefiler.sweep import Report
+
+if TYPE_CHECKING:  # no other command than `posture` needs it
+    from bouncefiler.backscatter.posture import Posture
 
 Json = dict[str, object]
 

@@ -648,7 +648,9 @@ class TestLogins:
     def test_refusals_are_counted_for_each_credential_and_over_restarts(self, path: Path) -> None:
         with open_store(path, holder="run") as opened:
             wrong, other = opened.key_for("me\0wrong"), opened.key_for("me\0other")
+            assert not opened.refused_any()
             assert [opened.login_refused(wrong, NOON), opened.login_refused(wrong, NOON)] == [1, 2]
+            assert opened.refused_any()
         with open_for_reading(path) as reader:
             assert reader.key_for("me\0wrong") == wrong
             assert (reader.refusals(wrong), reader.refusals(other)) == (2, 0)
@@ -658,6 +660,7 @@ class TestLogins:
         store.login_accepted()
 
         assert store.refusals(store.key_for("wrong")) == 0
+        assert not store.refused_any()
 
     def test_a_credential_has_another_name_in_each_store_and_is_in_none(self, store: Store, tmp_path: Path) -> None:
         key = store.key_for("correct horse")

@@ -182,6 +182,10 @@ class StoreReader(ChronicleReader, ClueReader, PastReader, SentMailReader, Base)
             secret = secret_parts.encode("utf-8", "surrogatepass")
             return hashlib.pbkdf2_hmac("sha256", secret, salt, _STRETCHING, 4).hex()
 
+    def refused_any(self) -> bool:
+        """Whether the server refused any credential since the last login that it accepted: most often not."""
+        return bool(only(self._read(first_column, "SELECT EXISTS (SELECT 1 FROM refusal)")))
+
     def refusals(self, credential_key: str) -> int:
         """Return how often the server refused this credential since the last login that it accepted."""
         return only(self._read(first_column, "SELECT count FROM refusal WHERE credential = ?", (credential_key,))) or 0
