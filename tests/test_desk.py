@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -158,3 +161,37 @@ def test_a_password_that_was_refused_twice_is_sent_no_third_time(tmp_path: Path)
         sent = [command for command in scripted.commands() if command.startswith(("LOGIN", "AUTHENTICATE"))]
 
     assert len(sent) == MAX_REFUSALS == 2
+
+
+def test_clean_of_an_empty_mailbox_loads_nothing_that_it_has_no_use_for(tmp_path: Path) -> None:
+    """Whoever starts it each minute pays for what it loads each minute."""
+    needless = {
+        *("apprise", "apscheduler", "asyncio", "dkim", "dns", "google", "jinja2", "keyring", "pydantic", "re2", "rich"),
+        *(f"bouncefiler.backscatter.{name}" for name in ("dmarc", "posture", "records", "spf")),
+        *(
+            f"bouncefiler.{name}"
+            for name in ("edge.dkim", "edge.dns", "report.page", "report.status", "service", "shift")
+        ),
+    }
+    config = tmp_path / "config.toml"
+    code = (
+        "import sys; from bouncefiler.cli import main; main(sys.argv[1:], standalone_mode=False); print(*sys.modules)"
+    )
+
+    with playing(Part({'LIST "" "\\*"': LISTED, "UID FETCH": "TAG OK done"})) as scripted:
+        config.write_text(
+            f'state_dir = "state"\n[accounts.home]\nhost = "127.0.0.1"\nport = {scripted.server().port}\n'
+            'user = "ann"\nsecurity = "plain"\npassword_from = { environment = "SECRET" }\n'
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, "--config", str(config), "clean"],
+            capture_output=True,
+            env={**os.environ, "SECRET": "secret"},
+            text=True,
+            check=True,
+            timeout=60,
+        )
+
+    loaded = set(done.stdout.split())
+    assert {"bouncefiler.desk", "bouncefiler.lookout", "bouncefiler.sweep", "imapclient", "pydantic_core"} <= loaded
+    assert not needless & loaded
