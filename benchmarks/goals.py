@@ -13,7 +13,7 @@ from benchmarks.results import Row, Series
 
 OURS, OURS_COMPRESSED = "bouncefiler", "bouncefiler, compressed"
 
-LARGE, HUGE = 100_000, 1_000_000
+LARGE, LARGEST = 100_000, 1_000_000
 
 LINEAR = 1.25
 """How much more wall time a message may take among ten times as many and still be said to grow linearly: between two
@@ -61,7 +61,7 @@ def of_series(all_series: Sequence[Series], start_up: float | None) -> Iterator[
             yield from _wall(series, OURS, 2.0, start_up)
         elif series.size == LARGE and not series.wan:
             yield from _of_large(series)
-    huge, large = (_on_loopback(all_series, size) for size in (HUGE, LARGE))
+    huge, large = (_on_loopback(all_series, size) for size in (LARGEST, LARGE))
     if huge and large:
         yield from _of_growth(large, huge)
 
@@ -78,7 +78,7 @@ def _of_every_size(series: Series) -> Iterator[Goal]:
         row = series.row(name)
         if row is None:
             continue
-        if series.size == HUGE or len(row.done) < len(row.costs):
+        if series.size == LARGEST or len(row.done) < len(row.costs):
             yield Goal(
                 _said(series, f"runs of {name} that came to their end"), len(row.done), len(row.costs), at_least=True
             )
