@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks import contestants, goals, idle
@@ -207,15 +207,19 @@ def _said_how_long(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def _serving() -> Iterator[Dovecot]:
-    """Start the server; at the end, however it comes about, give back the disk space, uninterrupted."""
+def _serving(settings: Sequence[str]) -> Iterator[Dovecot]:
+    """Start the server, with these further lines of configuration.
+
+    At the end, however it comes about, the disk space is given back, and nothing interrupts that.
+    """
 
     def end(*_: object) -> None:
         raise SystemExit(143)
 
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, end)
-    with dovecot.running(COMPRESSING) as server:
+    variant = replace(COMPRESSING, extra="".join((COMPRESSING.extra, *(f"{line}\n" for line in settings))))
+    with dovecot.running(variant) as server:
         try:
             yield server
         finally:
@@ -241,6 +245,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--keep", type=Path, metavar="DIRECTORY", help="look for mailboxes made earlier, and keep new ones"
     )
+    parser.add_argument(
+        "--setting", action="append", default=[], metavar="LINE", help="of Dovecot's configuration; can be repeated"
+    )
     asked = parser.parse_args()
     if asked.keep:
         asked.keep.mkdir(parents=True, exist_ok=True)
@@ -257,9 +264,11 @@ def main() -> None:
     who = entrants(asked.only, wan=bool(asked.wan))
     contestants.compile_ours()
     print(f"load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors\n", flush=True)
+    for setting in asked.setting:
+        print(f"the server has {setting}\n")
     measured = []
     reached: list[Goal] = []
-    with _serving() as server:
+    with _serving(asked.setting) as server:
         for size in asked.sizes:
             with _said_how_long(f"making the mailbox of {size:,}"):
                 stock = Stock(server, size, asked.seed, asked.keep)
