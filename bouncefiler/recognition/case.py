@@ -139,6 +139,8 @@ class Case(Facts):
     @once
     def folded_text(self) -> str:
         """The same as it is compared."""
+        if self.whole_text.isascii():  # else folding may join what stands on both sides
+            return f"{self.folded('text')} {self.folded('subject')}".strip()
         return fold(self.whole_text)
 
     @property

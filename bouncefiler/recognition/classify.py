@@ -112,8 +112,8 @@ def _signs(case: Case) -> _Signs | None:
 
 
 def _noted(case: Case, holding: Iterable[tuple[Rule, tuple[str, str]]]) -> Iterator[Rule]:
-    for rule, found in holding:
-        case.note(rule.name, *found)
+    for rule, (where, excerpt) in holding:
+        case.note(rule.name, where, excerpt)
         yield rule
 
 

@@ -12,7 +12,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, count
 from typing import Protocol
 
 _PIECE = 3
@@ -70,11 +70,13 @@ class Texts(Protocol):
 class Index:
     """Literals by field, fields that must be there, and the items that ask for neither."""
 
-    __slots__ = ("_literals", "_present", "always", "fields")
+    __slots__ = ("_literals", "_present", "always", "asks", "fields")
 
     def __init__(self, items: Iterable[Indexed]) -> None:
         self.always: list[int] = []
         """The numbers of those that ask for neither."""
+        self.asks: list[tuple[int, str]] = []
+        """The number of an item and a literal that it asks for, in their order; "" where any value will do."""
         self._present: dict[str, list[int]] = defaultdict(list)
         by_field: dict[str, list[tuple[str, int]]] = defaultdict(list)
         for number, item in enumerate(items):
@@ -82,27 +84,26 @@ class Index:
                 case None:
                     self.always.append(number)
                 case field, ():
-                    self._present[field].append(number)
+                    self._present[field].append(len(self.asks))
+                    self.asks.append((number, ""))
                 case field, literals:
-                    by_field[field].extend((literal, number) for literal in literals)
+                    by_field[field].extend(zip(literals, count(len(self.asks)), strict=False))
+                    self.asks.extend((number, literal) for literal in literals)
         self._literals = {field: Literals(pairs) for field, pairs in by_field.items()}
         self.fields = tuple(dict.fromkeys((*self._present, *self._literals)))
         """Those by which items are found."""
 
     def candidates(self, texts: Texts) -> list[int]:
         """Return, ascending, the numbers of the items that may fit."""
-        found = set(self.always)
-        for field in self.fields:
-            found.update(self.asking(field, texts))
-        return sorted(found)
+        asks = (ask for field in self.fields for ask in self.asking(field, texts))
+        return sorted({*self.always, *(self.asks[ask][0] for ask in asks)})
 
-    def asking(self, field: str, texts: Texts) -> Iterable[int]:
-        """Return the numbers of those that may fit as far as this field goes, and that are found by no other."""
+    def asking(self, field: str, texts: Texts) -> frozenset[int]:
+        """Return which of `asks` this field answers: by them, and by no other field, the items are found."""
         present = self._present[field] if field in self._present and texts.text(field) else ()
         literals = self._literals.get(field)
-        if literals is None or not (text := texts.folded(field)):
-            return present
-        return {*present, *literals.hits(text)}
+        hits = literals.hits(text) if literals is not None and (text := texts.folded(field)) else ()
+        return frozenset((*present, *hits))
 
 
 class Literals:

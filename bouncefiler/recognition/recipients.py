@@ -20,6 +20,8 @@ MAX_RECIPIENTS = 100
 def recipients_of(case: Case, layout: Layout | None) -> tuple[Recipient, ...]:
     """The recipients, from the most reliable source that names any; the text fills in what a report lacks."""
     reported = case.status.recipients
+    if reported and all(map(_lacks_nothing, reported)):
+        return tuple(_unique(reported))
     spoken = tuple(_from_layout(case, layout)) if layout and layout.recipient else ()
     if any(recipient.final_recipient for recipient in reported):
         return _completed(reported, spoken)
@@ -74,6 +76,17 @@ def _filled(recipient: Recipient, spoken: Recipient) -> Recipient:
         reply_code=recipient.reply_code or spoken.reply_code,
         diagnostic_code=recipient.diagnostic_code or spoken.diagnostic_code,
         remote_mta=recipient.remote_mta or spoken.remote_mta,
+    )
+
+
+def _lacks_nothing(recipient: Recipient) -> bool:
+    """Whether the text has nothing to add."""
+    return bool(
+        recipient.final_recipient
+        and recipient.status
+        and recipient.reply_code
+        and recipient.diagnostic_code
+        and recipient.remote_mta
     )
 
 

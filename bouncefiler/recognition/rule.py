@@ -34,8 +34,8 @@ _HEADER = "header."
 _DEAR = ("text", "part", "attachment", "link")
 """Fields whose value has to be worked out from the body: looked at last."""
 
-_COMMON = ("content_type", "return_path", "signs", "trace")
-"""Fields that say the same in most bounces, or in most mail: a rule is better found by another."""
+_COMMON = ("content_type", "return_path", "signs", "trace", "text")
+"""Fields that say the same in most bounces or take long to go through: a rule is better found by another."""
 
 
 ABSENT = "(absent)"
@@ -246,6 +246,11 @@ class Rule:
             if condition.finder(condition, facts) is not None:
                 return None
         return found
+
+    @property
+    def plain(self) -> bool:
+        """Whether it asks for nothing but that some text is in a field."""
+        return len(self.when) == 1 and self.when[0].operator is Operator.CONTAINS and not self.unless
 
     def may_fit(self, facts: Facts, fields: Iterable[str]) -> bool:
         """Whether it looks at one of these fields, and all that it asks of them holds, whatever the others say."""

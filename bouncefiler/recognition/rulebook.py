@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
+from itertools import chain, count
 from typing import Any
 
 from bouncefiler.errors import ConfigError
@@ -136,7 +137,7 @@ class Tables:
         "_elsewhere",
         "_index",
         "_missed",
-        "_of_rows",
+        "_of_asks",
         "_of_value",
         "_rows",
         "_together",
@@ -147,7 +148,7 @@ class Tables:
         self._rows = tuple((table, rule) for table in tables for rule in table.rules)
         self._index = Index(rule for _, rule in self._rows)
         self._of_value = lru_cache(_REMEMBERED)(self._by_value)
-        self._of_rows = lru_cache(_REMEMBERED)(self._undecided)
+        self._of_asks = lru_cache(_REMEMBERED)(self._by_asks)
         self._together = lru_cache(_REMEMBERED)(self._by_table)
         self._whatever: dict[str, list[int]] = defaultdict(list)
         """By field: what has to be asked of whatever its value is."""
@@ -171,10 +172,10 @@ class Tables:
             if len(text) <= _SHORT and name not in _NEVER_TWICE:
                 found = self._of_value(name, text)
             else:
-                found = self._of_rows(frozenset(self._asking(name, facts)))
+                found = self._of_asks(name, self._index.asking(name, facts))
             if found.rows:
                 said.append(found)
-        said += [self._of_rows(frozenset(self._asking(name, facts))) for name in self._elsewhere]
+        said += [self._of_asks(name, self._index.asking(name, facts)) for name in self._elsewhere]
         return self._together(frozenset(said))
 
     def _by_table(self, said: Iterable[_Said]) -> Mapping[Table, Candidates]:
@@ -190,17 +191,19 @@ class Tables:
         """Yield the rules that hold, table by table, with the field and excerpt that decided."""
         return fitting([(self._rows[number][1], None) for number in self._index.candidates(facts)], facts)
 
-    def _asking(self, name: str, facts: Facts) -> Iterable[int]:
-        return (*self._index.asking(name, facts), *self._whatever.get(name, ()))
-
-    def _undecided(self, numbers: Iterable[int]) -> _Said:
-        return _Said([(number, None) for number in numbers])
+    def _by_asks(self, name: str, asks: frozenset[int]) -> _Said:
+        """Return the rules that may fit where these literals occur in a field, those decided that ask for no more."""
+        found: dict[int, Found | None] = dict.fromkeys(self._whatever.get(name, ()))
+        for number, literal in map(self._index.asks.__getitem__, sorted(asks)):
+            if number not in found:  # the first that a row names is what it shows
+                found[number] = (name, literal) if self._rows[number][1].plain else None
+        return _Said(list(found.items()))
 
     def _by_value(self, name: str, text: str) -> _Said:
         """Return the rules that may fit where this field has this value, those decided that ask for nothing else."""
         facts = Facts(lambda _: text)
         found: list[tuple[int, Found | None]] = []
-        for number in self._asking(name, facts):
+        for number, _ in self._by_asks(name, self._index.asking(name, facts)).rows:
             rule = self._rows[number][1]
             if rule.fields == {name}:
                 if decided := rule.find(facts):
@@ -228,7 +231,7 @@ class TextIndex:
     Marks, the conditions on the text of some tables, and the rules of some that look at nothing else.
     """
 
-    __slots__ = ("_asked", "_by_condition", "_conditions", "_following", "_literals", "_marks", "_rows", "_whatever")
+    __slots__ = ("_asked", "_asks", "_by_condition", "_conditions", "_following", "_literals", "_rows", "_whatever")
 
     def __init__(self, marks: Iterable[str], asked: Iterable[Table], conditional: Iterable[Table]) -> None:
         asked = tuple(asked)
@@ -240,12 +243,12 @@ class TextIndex:
             for condition in (*rule.when, *rule.unless)
             if condition.field == "text" and condition.literals
         )
-        self._marks = len(self._conditions)
-        """The number of all marks; conditions have theirs below."""
-        pairs = [
-            (literal, number) for number, condition in enumerate(self._conditions) for literal in condition.literals
+        self._asks = [
+            (number, literal) for number, condition in enumerate(self._conditions) for literal in condition.literals
         ]
-        self._literals = Literals((*pairs, *((mark, self._marks) for mark in marks)))
+        """Which condition asks for which literal, in their order; marks come behind them."""
+        literals = chain((literal for _, literal in self._asks), marks)
+        self._literals = Literals(zip(literals, count(), strict=False))
         self._asked = frozenset(map(id, self._conditions))
         self._following = lru_cache(_REMEMBERED_TEXTS)(self._follows)
         numbers = {id(condition): number for number, condition in enumerate(self._conditions)}
@@ -262,13 +265,21 @@ class TextIndex:
 
     def _follows(self, hits: frozenset[int]) -> Heard:
         """Say what follows from these literals."""
-        rows = [*self._whatever, *(row for number in hits for row in self._by_condition.get(number, ()))]
+        asks = sorted(hits)
+        marks = bool(asks) and asks[-1] >= len(self._asks)
+        held: dict[int, str] = {}
+        for number, literal in (self._asks[ask] for ask in asks if ask < len(self._asks)):
+            held.setdefault(number, literal)  # the first that a row names is what it shows
+        rows: dict[int, Found | None] = dict.fromkeys(self._whatever)
+        for number, literal in held.items():
+            for row in self._by_condition.get(number, ()):
+                rows[row] = ("text", literal) if self._rows[row][1].plain else None
         candidates: dict[Table, list[tuple[Rule, Found | None]]] = {}
         for row in sorted(rows):
             table, rule = self._rows[row]
-            candidates.setdefault(table, []).append((rule, None))
-        held = [id(self._conditions[number]) for number in hits if number != self._marks]
-        return Heard(self._marks in hits, self._asked.difference(held), candidates)
+            candidates.setdefault(table, []).append((rule, rows[row]))
+        absent = self._asked.difference([id(self._conditions[number]) for number in held])
+        return Heard(marks, absent, candidates)
 
 
 def _number(candidate: tuple[int, Found | None]) -> int:
