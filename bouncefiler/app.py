@@ -30,8 +30,6 @@ from bouncefiler.parts import (
     task_of,
     urls_to_notify,
 )
-from bouncefiler.recognition import classify
-from bouncefiler.recognition.rulebook import Rulebook
 from bouncefiler.recognition.verdict import Cause, Verdict
 from bouncefiler.report.chronicle import Chronicle, DeadAddress
 from bouncefiler.settings import Account, KeyringEntry, Settings
@@ -39,6 +37,7 @@ from bouncefiler.sweep import Scope, pages
 
 if TYPE_CHECKING:
     from bouncefiler.backscatter.posture import Posture
+    from bouncefiler.recognition.rulebook import Rulebook
 
 MAX_INCIDENTS = 50
 """So many incidents are told of, the newest."""
@@ -97,6 +96,8 @@ def _selectors(domain: str, settings: Settings) -> Iterator[str]:
 
 def explain(raw: bytes, rules: Rulebook) -> tuple[Verdict, str]:
     """Say what this message is, and give its decoded Subject."""
+    from bouncefiler.recognition import classify  # noqa: PLC0415 - see parts.recogniser
+
     return classify.examine(raw, False, rules)  # noqa: FBT003 - the protocol's shape: it is whole
 
 

@@ -19,7 +19,7 @@ from difflib import get_close_matches
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import CoreSchema, SchemaValidator, ValidationError, core_schema
 
@@ -27,8 +27,6 @@ from bouncefiler.backscatter.domains import domain_name
 from bouncefiler.backscatter.volume import WatchPolicy
 from bouncefiler.errors import ConfigError
 from bouncefiler.filing.plan import Disposition, File, FilingPolicy, Leave
-from bouncefiler.recognition import rulebook
-from bouncefiler.recognition.rule import Pattern
 from bouncefiler.recognition.verdict import Cause, Kind
 from bouncefiler.settings import (
     NOTIFY_ENTRY,
@@ -43,6 +41,9 @@ from bouncefiler.settings import (
     Settings,
     SystemdCredential,
 )
+
+if TYPE_CHECKING:
+    from bouncefiler.recognition.rule import Pattern, Rule
 
 SYSTEM_FILE = Path("/etc/bouncefiler/config.toml")
 
@@ -428,7 +429,7 @@ def _settings(file: _File, path: Path, environ: Mapping[str, str]) -> Settings:
     if problems := [*_account_problems(file), *_rule_problems(file)]:
         raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
     tables = [{key: value for key, value in table.items() if key != "accounts"} for table in file.rule]
-    rules = rulebook.user_rules(tables, str(path), _linear_patterns(tables, path))
+    rules = _rules(tables, path) if tables else ()
     return Settings(
         path,
         {name: _account(name, account, file, path, environ) for name, account in file.accounts.items()},
@@ -438,6 +439,12 @@ def _settings(file: _File, path: Path, environ: Mapping[str, str]) -> Settings:
         {table["name"]: frozenset(table["accounts"]) for table in file.rule if "accounts" in table},
         file.dns,
     )
+
+
+def _rules(tables: Sequence[Mapping[str, Any]], path: Path) -> tuple[Rule, ...]:
+    from bouncefiler.recognition import rulebook  # noqa: PLC0415 - most have no rules of their own
+
+    return rulebook.user_rules(tables, str(path), _linear_patterns(tables, path))
 
 
 def _account(name: str, table: _Account, file: _File, path: Path, environ: Mapping[str, str]) -> Account:

@@ -8,15 +8,19 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from threading import Thread
+from typing import TYPE_CHECKING
 
 from bouncefiler.backscatter import advice, letters
 from bouncefiler.backscatter.domains import Limitable, Offline
 from bouncefiler.edge import credentials, notify
 from bouncefiler.edge.store import StoreReader
-from bouncefiler.recognition import classify, lean, rulebook
-from bouncefiler.recognition.rulebook import Rulebook
+from bouncefiler.recognition import lean
+from bouncefiler.recognition.verdict import Verdict
 from bouncefiler.settings import Account, Settings
 from bouncefiler.sweep import Recogniser, Scope, Task
+
+if TYPE_CHECKING:
+    from bouncefiler.recognition.rulebook import Rulebook
 
 NOTIFY = "notify"
 """The channel that is one for each URL."""
@@ -45,6 +49,8 @@ def name_service(settings: Settings | None) -> Limitable:
 
 def rules_of(settings: Settings | None, account: str | None = None) -> Rulebook:
     """Return our own rules and, before them, the user's that hold for this account (all of them, when None)."""
+    from bouncefiler.recognition import rulebook  # noqa: PLC0415 - see recogniser
+
     return rulebook.load(settings.rules_for(account) if settings else ())
 
 
@@ -105,9 +111,18 @@ def task_of(account: Account, settings: Settings, scope: Scope) -> Task:
 
 
 def recogniser(load: Callable[[], Rulebook]) -> Recogniser:
-    """Bind the rules that `load` reads to the questions of a sweep."""
+    """Bind the rules that `load` reads to the questions of a sweep.
+
+    Where nothing has come, recognition is not even loaded.
+    """
     tables = Tables(load)
-    return Recogniser(lean.suspects, lambda raw, cut: classify.examine(raw, cut, tables.rules), tables.prepare)
+
+    def examine(raw: bytes, cut: bool) -> tuple[Verdict, str]:  # noqa: FBT001 - as Recogniser has it
+        from bouncefiler.recognition import classify  # noqa: PLC0415
+
+        return classify.examine(raw, cut, tables.rules)
+
+    return Recogniser(lean.suspects, examine, tables.prepare)
 
 
 class Tables:

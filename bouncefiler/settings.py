@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bouncefiler.backscatter.domains import domain_name
 from bouncefiler.backscatter.volume import WatchPolicy
 from bouncefiler.filing.plan import FilingPolicy
-from bouncefiler.recognition.rule import Rule
+
+if TYPE_CHECKING:
+    from bouncefiler.recognition.rule import Rule
 
 
 class Security(StrEnum):

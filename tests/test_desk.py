@@ -19,7 +19,7 @@ from bouncefiler.filing.plan import Plan
 from bouncefiler.sent import SentReport
 from bouncefiler.settings import Account, EnvironmentVariable, Settings
 from bouncefiler.sweep import Report, Scope
-from tests.scripted import Answer, Part, Scripted, playing
+from tests.scripted import SELECTED, Answer, Part, Scripted, playing
 
 LISTED = '* LIST () "/" "INBOX"\r\n* LIST (\\Sent) "/" "Sent"\r\nTAG OK done'
 
@@ -169,6 +169,10 @@ def test_clean_of_an_empty_mailbox_loads_nothing_that_it_has_no_use_for(tmp_path
         *("apprise", "apscheduler", "asyncio", "dkim", "dns", "google", "jinja2", "keyring", "pydantic", "re2", "rich"),
         *(f"bouncefiler.backscatter.{name}" for name in ("dmarc", "posture", "records", "spf")),
         *(
+            f"bouncefiler.recognition.{name}"
+            for name in ("case", "classify", "disguise", "message", "rule", "rulebook")
+        ),
+        *(
             f"bouncefiler.{name}"
             for name in ("edge.dkim", "edge.dns", "report.page", "report.status", "service", "shift")
         ),
@@ -178,7 +182,8 @@ def test_clean_of_an_empty_mailbox_loads_nothing_that_it_has_no_use_for(tmp_path
         "import sys; from bouncefiler.cli import main; main(sys.argv[1:], standalone_mode=False); print(*sys.modules)"
     )
 
-    with playing(Part({'LIST "" "\\*"': LISTED, "UID FETCH": "TAG OK done"})) as scripted:
+    part = Part({'LIST "" "\\*"': LISTED, "(SELECT|EXAMINE)": SELECTED.replace("3 EXISTS", "0 EXISTS")})
+    with playing(part) as scripted:
         config.write_text(
             f'state_dir = "state"\n[accounts.home]\nhost = "127.0.0.1"\nport = {scripted.server().port}\n'
             'user = "ann"\nsecurity = "plain"\npassword_from = { environment = "SECRET" }\n'

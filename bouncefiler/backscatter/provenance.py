@@ -16,7 +16,6 @@ from functools import cached_property, lru_cache
 
 from bouncefiler.backscatter import domains
 from bouncefiler.backscatter.proof import Outcome, Proof
-from bouncefiler.recognition.case import from_address
 from bouncefiler.recognition.message_id import normal, shape_of
 from bouncefiler.recognition.verdict import Cause, Kind, Verdict
 
@@ -351,6 +350,8 @@ def _usual(host: str, known: Known) -> bool:
 
 def clues_of(verdict: Verdict) -> Clues:
     """Take from a verdict what tells who sent the returned message."""
+    from bouncefiler.recognition.case import from_address  # noqa: PLC0415 - whoever has a verdict has loaded it
+
     original = verdict.original
     sender = from_address(original.from_) if original else ""
     own_id = _MESSAGE_ID.search(original.message_id) if original else None
