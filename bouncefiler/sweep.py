@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from itertools import chain
+from itertools import chain, starmap
 from typing import Protocol, TypeVar
 
 from bouncefiler.errors import AccountError, BrakePulled, FolderMissing
@@ -31,6 +31,7 @@ from bouncefiler.filing.plan import (
     Settlement,
     Watermark,
     make_plan,
+    outline,
 )
 from bouncefiler.recognition.identity import Fingerprint, fingerprint_of, header_block
 from bouncefiler.recognition.verdict import Verdict
@@ -287,15 +288,19 @@ def _folder_pages(reader: Reader, ledger: Ledger, folder: str, task: Task) -> It
     if state.exists and span.first_uid < state.uidnext:
         recogniser.prepare()
     parts = (part for window in reader.scan(state, span, recogniser.suspects) for part in _parts(window))
-    for part, judged in _gathered(_judged(reader, state, parts, recogniser), task.page):
+
+    def planned(part: Window, judged: tuple[Judged, ...]) -> Plan:
         filed = ledger.filed({item.arrival.fingerprint for item in judged})
-        yield replace(
+        return replace(
             make_plan(judged, task.policy, filed=filed, uidnexts={folder: state.uidnext}),
             scanned=part.scanned,
             # A scan by date passes over older messages, so it cannot say how far the folder has been read.
             watermark=None if scope.since else Watermark(folder, state.uidvalidity, part.last_uid),
             done=(part.last_uid + 1 - span.first_uid) / max(1, state.uidnext - span.first_uid),
         )
+
+    # Not a loop, which would hold one page while the next is judged.
+    yield from starmap(planned, _gathered(_judged(reader, state, parts, recogniser), task.page))
 
 
 def _first_uid(state: FolderState, watermark: Watermark | None, scope: Scope) -> int:
@@ -469,35 +474,35 @@ def carry_out(plan: Plan, mover: Mover, journal: Journal) -> Report:
 
     Raises AccountError, StoreBroken. Whatever it raises, the next `pages` begins by settling what was left open.
     """
-    return _begin(plan, mover, journal)()
+    return _begin(plan, outline(plan), mover, journal)()
 
 
-def _begin(plan: Plan, mover: Mover, journal: Journal) -> Callable[[], Report]:
+def _begin(plan: Plan, rest: Plan, mover: Mover, journal: Journal) -> Callable[[], Report]:
     """Do what the plan says up to the last move, which is begun; what comes back does the rest, and must be called.
 
-    The only function that changes the account.
+    The only function that changes the account. `rest` is the plan's outline: all that is held while the server moves.
     """
     _settle(plan.settlements, mover, journal)
     moved = 0
     last: Callable[[], Callable[[], int]] = partial(partial, int)
-    for batch in plan.batches:
+    for batch, bare in zip(plan.batches, rest.batches, strict=True):
         moved += last()()
         target = mover.prepare(batch.to)
         journal.intend(batch, target, mover.method)
-        last = partial(_answered, journal, batch, mover.begin_move(batch))
+        last = partial(_answered, journal, bare, mover.begin_move(bare))
 
     def end() -> Report:
         settle_last = last()
         with journal.at_once():
             done = moved + settle_last()
-            journal.finish(plan)
-        outcomes = Counter(settlement.outcome for settlement in plan.settlements)
+            journal.finish(rest)
+        outcomes = Counter(settlement.outcome for settlement in rest.settlements)
         return Report(
-            scanned=plan.scanned,
+            scanned=rest.scanned,
             moved=done,
-            left=len(plan.left),
+            left=len(rest.left),
             gone=outcomes[Outcome.GONE],
-            unsettled=len(plan.moves) - done,
+            unsettled=len(rest.moves) - done,
             settled=outcomes[Outcome.MOVED],
         )
 
@@ -531,7 +536,7 @@ class Watcher(Protocol):
         """See the plan before it is carried out; whatever this raises ends the sweep, with nothing of the plan done."""
 
     def done(self, plan: Plan, report: Report) -> None:
-        """See what came of the plan."""
+        """See what came of the plan, of which only the outline is left."""
 
     def stopping(self) -> bool:
         """Whether the sweep is to end after the plan in hand."""
@@ -548,6 +553,7 @@ def clean(account: Account, journal: Journal, task: Task, watcher: Watcher) -> R
         for plan in pages(account, journal, task):
             work.end()  # the journal knows one open batch at a time, and so do the server's answers
             work.begin(plan)
+            del plan  # or it would be held while the next one is made
             if watcher.stopping():
                 break
         work.end()
@@ -575,8 +581,8 @@ class _UnderWay:
 
     def begin(self, plan: Plan) -> None:
         self.watcher.check(plan)
-        self._rest = _begin(plan, self.account, self.journal)
-        self._plan = plan
+        self._plan = outline(plan)
+        self._rest = _begin(plan, self._plan, self.account, self.journal)
 
     def end(self) -> None:
         """Wait for the end of what was begun, if there is anything."""

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 
@@ -19,6 +20,7 @@ from bouncefiler.errors import BrakePulled, FolderMissing, OverQuota
 from bouncefiler.filing.plan import FilingPolicy, Leave, Plan
 from bouncefiler.recognition.verdict import Cause, Kind, Verdict
 from bouncefiler.sweep import (
+    AT_ONCE,
     MAX_JUDGED,
     Brake,
     FolderState,
@@ -67,9 +69,11 @@ class Onlooker:
 
     plans: list[Plan]
     limit: int = 1_000_000
+    keep: bool = True
 
     def check(self, plan: Plan) -> None:
-        self.plans.append(plan)
+        if self.keep:
+            self.plans.append(plan)
 
     def done(self, plan: Plan, report: Report) -> None:
         pass
@@ -358,6 +362,29 @@ def test_the_journal_waits_for_the_disk_twice_a_plan(tmp_path: Path) -> None:
         assert said.count("COMMIT") == 2
         (intent,) = (n for n, sql in enumerate(said) if sql.startswith("INSERT INTO batch"))
         assert intent < said.index("COMMIT") < next(n for n, sql in enumerate(said) if sql.startswith("UPDATE move"))
+
+
+def test_what_a_page_says_is_not_held_while_the_next_one_is_judged(tmp_path: Path) -> None:
+    class Subject(str):  # of which it can be told whether somebody holds it
+        __slots__ = ("__weakref__",)
+
+    alive, most = WeakSet[Subject](), 0
+
+    def examine_and_count(raw: bytes, cut: bool) -> tuple[Verdict, str]:
+        nonlocal most
+        subject = Subject(raw)
+        alive.add(subject)
+        most = max(most, len(alive))
+        return examine(raw, cut)[0], subject
+
+    account = MemoryAccount.of([message(n) for n in range(200)])
+    account.window = 10
+    task = replace(TASK, recogniser=replace(TASK.recogniser, examine=examine_and_count), page=AT_ONCE + 35)
+    with opened(tmp_path / "s") as store:
+        assert clean(account, store, task, Onlooker([], keep=False)).moved == 200
+
+    assert len(alive) == 0
+    assert most == 50  # a page of 40, and the window that is looked at meanwhile
 
 
 class TestBrake:

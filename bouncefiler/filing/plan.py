@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from itertools import pairwise
@@ -308,6 +308,23 @@ def in_commands(moves: list[Move]) -> Iterable[tuple[Move, ...]]:
         room -= need
     if moves[start:]:
         yield tuple(moves[start:])
+
+
+def outline(plan: Plan) -> Plan:
+    """Return the plan with no more of the messages that it moves than where they are: a tenth of the memory."""
+    return replace(plan, batches=tuple(map(_bare, plan.batches)))
+
+
+def _bare(batch: MoveBatch) -> MoveBatch:
+    return replace(
+        batch,
+        moves=tuple(
+            Move(Judged(move.judged.arrival, _BARE), move.because, move.by_rule, move.undoes) for move in batch.moves
+        ),
+    )
+
+
+_BARE = Verdict(Kind.OTHER)
 
 
 def uid_set(uids: Iterable[int]) -> str:
