@@ -282,8 +282,11 @@ def main() -> None:
         start_up = None
         if not asked.wan:
             empty, idleness = _of_nothing(server), idle.measure(server)
-            start_up, cpu = empty.median("wall"), empty.median("cpu")
-            print(f"clean of an empty mailbox: {start_up:.2f} s, of these {cpu:.2f} s CPU: start-up, login, state")
+            if empty.done:
+                start_up, cpu = empty.median("wall"), empty.median("cpu")
+                print(f"clean of an empty mailbox: {start_up:.2f} s, of these {cpu:.2f} s CPU: start-up, login, state")
+            else:
+                print(f"clean of an empty mailbox: !!! {empty.costs[0].failure}")
             print("\n".join(idleness.lines()))
             reached = [*goals.of_idleness(idleness)]
         print("\nGoals")
@@ -294,4 +297,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
