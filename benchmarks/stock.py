@@ -8,7 +8,6 @@ link's inode every message is known again, wherever it has been moved to.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import time
@@ -18,9 +17,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from benchmarks import mailboxes
 from benchmarks.floor import Line
-from benchmarks.mailboxes import Kind, kinds, mails
+from benchmarks.mailboxes import Kind, kinds, mails, recipe
 from tests.dovecot import HOST, PASSWORD, Dovecot
 
 STOCK, BENCH = "stock", "bench"
@@ -153,12 +151,6 @@ def remove(dovecot: Dovecot) -> None:
                 for name in sorted(names, key=names.__getitem__):
                     (folder / name).unlink(missing_ok=True)
         shutil.rmtree(home, ignore_errors=True)
-
-
-def recipe() -> str:
-    """Return what tells apart mailboxes of the same size and seed that were made by other code or of other samples."""
-    sources = [Path(mailboxes.__file__), *sorted(mailboxes.SAMPLES.glob("*/*.eml"))]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
 
 
 def _names_in(folder: Path) -> dict[str, int]:
