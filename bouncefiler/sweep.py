@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from itertools import chain, starmap
+from itertools import chain, pairwise, starmap
 from typing import Protocol, TypeVar
 
 from bouncefiler.errors import AccountError, BrakePulled, FolderMissing
@@ -47,7 +47,7 @@ FIRST_OCTETS = 8_192
 MORE_OCTETS = 262_144
 """What is read, once more, of those that the first octets left open."""
 
-AT_ONCE = 400
+AT_ONCE = 500
 """How many suspects are judged while as many more are on their way."""
 
 MAX_JUDGED = 2_000
@@ -300,7 +300,7 @@ def _folder_pages(reader: Reader, ledger: Ledger, folder: str, task: Task) -> It
         )
 
     # Not a loop, which would hold one page while the next is judged.
-    yield from starmap(planned, _gathered(_judged(reader, state, parts, recogniser), task.page))
+    yield from starmap(planned, _judged(reader, state, parts, recogniser, task.page))
 
 
 def _first_uid(state: FolderState, watermark: Watermark | None, scope: Scope) -> int:
@@ -310,44 +310,43 @@ def _first_uid(state: FolderState, watermark: Watermark | None, scope: Scope) ->
 
 
 def _parts(window: Window) -> Iterator[Window]:
-    """Cut a window with very many suspects, so that a flood of bounces is not held in memory at once."""
-    scanned, rest = window.scanned, window.suspects
-    while len(rest) > AT_ONCE:
-        part, rest = rest[:AT_ONCE], rest[AT_ONCE:]
-        yield Window(scanned, rest[0] - 1, part)
-        scanned = 0
-    yield Window(scanned, window.last_uid, rest)
+    """Cut a window with very many suspects into equal parts: a flood of bounces is not held in memory at once."""
+    uids = window.suspects
+    count = max(1, -(-len(uids) // AT_ONCE))
+    for start, end in pairwise(len(uids) * number // count for number in range(count + 1)):
+        reached = window.last_uid if end == len(uids) else uids[end] - 1
+        yield Window(0 if start else window.scanned, reached, uids[start:end])
 
 
 def judge(reader: Reader, state: FolderState, uids: Sequence[int], recogniser: Recogniser) -> Iterator[Judged]:
     """Judge these messages by their first octets; ask once more for those left open, or left out by the server."""
-    for _, judged in _judged(reader, state, _parts(Window(0, max(uids, default=0), tuple(uids))), recogniser):
+    window = Window(0, max(uids, default=0), tuple(uids))
+    for _, judged in _judged(reader, state, _parts(window), recogniser, MAX_JUDGED):
         yield from judged
 
 
 def _judged(
-    reader: Reader, state: FolderState, windows: Iterable[Window], recogniser: Recogniser
+    reader: Reader, state: FolderState, windows: Iterable[Window], recogniser: Recogniser, page: int
 ) -> Iterator[tuple[Window, tuple[Judged, ...]]]:
-    """Judge the suspects of each window. What has to be asked about one is on its way while another is judged."""
-    begun = _one_ahead((window, reader.read(state, window.suspects, FIRST_OCTETS)) for window in windows)
-    looked_at = _one_ahead((window, _Look(reader, state, recogniser, window, readings)) for window, readings in begun)
-    for window, look in looked_at:
-        yield window, look.judged()
+    """Judge the suspects of the windows, and put together what makes one plan: about `page` of them.
 
-
-def _gathered(
-    parts: Iterable[tuple[Window, tuple[Judged, ...]]], page: int
-) -> Iterator[tuple[Window, tuple[Judged, ...]]]:
-    """Put together what makes one plan: about so many suspects, or those of MAX_SCANNED messages."""
-    scanned, judged, last = 0, list[Judged](), None
-    for part, items in parts:
-        scanned, last = scanned + part.scanned, part
-        judged.extend(items)
-        if len(judged) > max(0, page - AT_ONCE) or scanned >= MAX_SCANNED:
-            yield Window(scanned, part.last_uid, ()), tuple(judged)
-            scanned, judged, last = 0, [], None
-    if last:
-        yield Window(scanned, last.last_uid, ()), tuple(judged)
+    What has to be asked about some is on its way while others are judged.
+    """
+    asked, gathered = None, _Page(reader, state, recogniser)
+    for window, readings in _one_ahead((one, reader.read(state, one.suspects, FIRST_OCTETS)) for one in windows):
+        gathered.look(window, readings)
+        if asked:
+            yield asked.judged()
+            asked = None
+        if gathered.suspects > max(0, page - AT_ONCE) or gathered.scanned >= MAX_SCANNED:
+            gathered.ask()
+            asked, gathered = gathered, _Page(reader, state, recogniser)
+    if gathered.last_uid:
+        gathered.ask()
+    if asked:
+        yield asked.judged()
+    if gathered.last_uid:
+        yield gathered.judged()
 
 
 def _one_ahead(items: Iterable[T]) -> Iterator[T]:
@@ -360,47 +359,55 @@ def _one_ahead(items: Iterable[T]) -> Iterator[T]:
     yield from held
 
 
-class _Look:
-    """The suspects of one window, judged by their first octets; what these left open is asked for at once."""
+class _Page:
+    """The suspects of one plan, judged by their first octets; what these left open is asked for all at once."""
 
-    def __init__(
-        self,
-        reader: Reader,
-        state: FolderState,
-        recogniser: Recogniser,
-        window: Window,
-        readings: Iterable[Reading],
-    ) -> None:
+    def __init__(self, reader: Reader, state: FolderState, recogniser: Recogniser) -> None:
         self._reader, self._state, self._recogniser = reader, state, recogniser
+        self.scanned = self.suspects = self.last_uid = 0
         self._decided: list[Judged] = []
         self._unless_more: dict[int, Judged] = {}
-        for reading in readings:
-            self._look_at(reading)
-        done = {item.arrival.ref.uid for item in self._decided} | self._unless_more.keys()
-        self._more = reader.read(state, [uid for uid in window.suspects if uid not in done], MORE_OCTETS)
-        self._parts = reader.parts(state, tuple(self._unless_more))
+        self._open: list[int] = []
+        self._more: Iterable[Reading] = ()
+        self._parts: Iterable[tuple[int, tuple[str, ...]]] = ()
 
-    def judged(self) -> tuple[Judged, ...]:
-        """Return all that were judged, once the answers to the second question have come."""
-        unconfirmed = dict(self._unless_more)
+    def look(self, window: Window, readings: Iterable[Reading]) -> None:
+        """Judge the suspects of one window more."""
+        self.scanned += window.scanned
+        self.suspects += len(window.suspects)
+        self.last_uid = window.last_uid
+        done = {reading.uid for reading in readings if self._decides(reading)}
+        self._open.extend(uid for uid in window.suspects if uid not in done)
+
+    def ask(self) -> None:
+        """Ask what there is to ask; `judged` waits for the answers."""
+        self._more = self._reader.read(self._state, self._open, MORE_OCTETS)
+        self._parts = self._reader.parts(self._state, tuple(self._unless_more))
+
+    def judged(self) -> tuple[Window, tuple[Judged, ...]]:
+        """Hand over all that were judged, and keep none."""
+        decided, unconfirmed, self._decided, self._unless_more = self._decided, self._unless_more, [], {}
         for uid, parts in self._parts:
             if uid in unconfirmed and parts == unconfirmed[uid].verdict.begun:
-                self._decided.append(unconfirmed.pop(uid))
+                decided.append(unconfirmed.pop(uid))
         for reading in chain(self._more, self._reader.read(self._state, tuple(unconfirmed), MORE_OCTETS)):
             verdict, subject = self._recogniser.examine(reading.raw, _cut(reading, MORE_OCTETS))
-            self._decided.append(Judged(arrival_of(self._state, reading), verdict, subject))
-        return tuple(self._decided)
+            decided.append(Judged(arrival_of(self._state, reading), verdict, subject))
+        return Window(self.scanned, self.last_uid, ()), tuple(decided)
 
-    def _look_at(self, reading: Reading) -> None:
+    def _decides(self, reading: Reading) -> bool:
+        """Judge a message; return whether that is all, or all unless there are more parts than have begun."""
         cut = _cut(reading, FIRST_OCTETS)
         verdict, subject = self._recogniser.examine(reading.raw, cut)
-        judged = Judged(arrival_of(self._state, reading), verdict, subject)
         if not cut or not (verdict.incomplete or header_block(reading.raw) is None):
-            self._decided.append(judged)
+            self._decided.append(Judged(arrival_of(self._state, reading), verdict, subject))
         elif verdict.begun:
             # A part that the first octets do not show could make this real mail that is dressed as a bounce.
             complete = replace(verdict, incomplete=False)
-            self._unless_more[reading.uid] = replace(judged, verdict=complete)
+            self._unless_more[reading.uid] = Judged(arrival_of(self._state, reading), complete, subject)
+        else:
+            return False
+        return True
 
 
 def _cut(reading: Reading, octets: int) -> bool:

@@ -21,7 +21,9 @@ from bouncefiler.filing.plan import FilingPolicy, Leave, Plan
 from bouncefiler.recognition.verdict import Cause, Kind, Verdict
 from bouncefiler.sweep import (
     AT_ONCE,
+    FIRST_OCTETS,
     MAX_JUDGED,
+    MORE_OCTETS,
     Brake,
     FolderState,
     Reading,
@@ -428,3 +430,24 @@ def test_a_suspect_that_the_server_leaves_out_is_asked_for_once_more(tmp_path: P
         run(account, store)
 
     assert contents(account) == filed()
+
+
+def test_what_the_first_octets_leave_open_is_asked_once_a_plan(tmp_path: Path) -> None:
+    """Not once for each part in which the suspects are read: on a long line each question costs a turn."""
+    asked: list[tuple[Sequence[int], int]] = []
+
+    class Noting(MemoryAccount):
+        def read(self, state: FolderState, uids: Sequence[int], octets: int) -> Iterator[Reading]:
+            asked.append((uids, octets))
+            return MemoryAccount.read(self, state, uids, octets)
+
+    account = Noting.of([message(n) for n in range(1_100)])
+    account.window = 10_000
+    with opened(tmp_path / "s") as store:
+        (plan,) = pages(account, store, replace(TASK, page=MAX_JUDGED))
+
+    first = [len(uids) for uids, octets in asked if octets == FIRST_OCTETS]
+    assert first == [366, 367, 367]
+    assert max(first) <= AT_ONCE
+    assert sum(octets == MORE_OCTETS for _, octets in asked) <= 2, "what is open, and what is not confirmed"
+    assert plan.scanned == len(plan.moves) == 1_100

@@ -156,8 +156,7 @@ class ImapAccount(ImapSentReader):
             error = self._refusal(f"describe the folder {folder!r}", answer)
             if isinstance(error, Unreachable) or (flags is not None and not flags & HOLDS_NOTHING):
                 raise error
-            self._create(folder, name, flags)
-            answer = self._ask(b"SUBSCRIBE " + encoded(name), status)[-1]
+            answer = self._created(folder, name, flags, status)
         uidvalidity = number_in(answer, b"UIDVALIDITY")
         if answer.status != "OK" or not uidvalidity:
             raise self._refusal(f"describe the folder {folder!r}", answer)
@@ -176,10 +175,13 @@ class ImapAccount(ImapSentReader):
                 f"{folder!r} is a folder for rubbish, which the provider empties by itself: set another `bounce_folder`"
             )
 
-    def _create(self, folder: str, name: str, flags: frozenset[str] | None) -> None:
-        reply = self._ask(b"CREATE " + encoded(name))[0]
+    def _created(self, folder: str, name: str, flags: frozenset[str] | None, status: bytes) -> stream.Reply:
+        """Make and subscribe a folder; return the answer to `status`. Nothing hangs on that to SUBSCRIBE."""
+        reply, answer = self._ask(b"CREATE " + encoded(name), status)
         if reply.status == "OK" or reply.code == "ALREADYEXISTS":
-            return
+            with in_our_words(self._server):
+                self._pipe.send(stream.Command[bytes](b"SUBSCRIBE " + encoded(name)))
+            return answer
         if flags is not None:
             raise CannotMove(f"{folder!r} can hold no mail, only other folders: set another `bounce_folder`")
         error = self._refusal(f"make the folder {folder!r}", reply)

@@ -26,7 +26,7 @@ from bouncefiler.sweep import FolderState, Reading, Span, Suspects, Window
 WINDOW = 5_000
 """Messages in one scan command."""
 
-READ_AT_ONCE = 200
+READ_AT_ONCE = 250
 """Messages in one command that reads their header blocks or first octets."""
 
 OCTETS_AT_ONCE = 8 * 1024 * 1024
