@@ -680,7 +680,7 @@ class _Page:
 
         self.account, self.wanted = account, wanted
         words = render.Words(app.Wording(settings, account.name), parts.language(settings, os.environ))
-        self.overview = render.Overview(words)
+        self.overview = render.Overview(words, every=wanted.all_rows)
         self.look = render.Look.of(sys.stdout, os.environ)
 
     @contextmanager
@@ -696,13 +696,13 @@ class _Page:
 
     def show_preview(self) -> None:
         self._show(
-            lambda: render.preview(self.overview, every=self.wanted.all_rows),
+            lambda: render.preview(self.overview),
             lambda: render.preview_json(self.account.name, self.overview),
         )
 
     def show_report(self, report: Report) -> None:
         self._show(
-            lambda: render.cleaned(self.overview, report, every=self.wanted.all_rows),
+            lambda: render.cleaned(self.overview, report),
             lambda: render.report_json(self.account.name, report),
         )
 

@@ -115,13 +115,13 @@ def judged(uid: int, what: Verdict, subject: str = "Undelivered") -> Judged:
     return Judged(Arrival(MessageRef("INBOX", 7, uid), Fingerprint(f"f{uid}"), when, 900), what, subject)
 
 
-def overview_of(items: Iterable[Judged], scanned: int = 8431) -> Overview:
-    overview = Overview(WORDS)
+def overview_of(items: Iterable[Judged], scanned: int = 8431, *, every: bool = True) -> Overview:
+    overview = Overview(WORDS, every)
     overview.add(replace(make_plan(items, FilingPolicy()), scanned=scanned))
     return overview
 
 
-def some() -> Overview:
+def some(*, every: bool = True) -> Overview:
     return overview_of(
         [
             judged(1, verdict()),
@@ -131,7 +131,8 @@ def some() -> Overview:
             judged(3, verdict(Kind.DELAYED, Cause.UNREACHABLE, subject="退信 系统退信")),
             judged(4, verdict(Kind.AUTOREPLY)),
             judged(5, verdict(Kind.IMITATION, subject="Your mailbox closes today")),
-        ]
+        ],
+        every=every,
     )
 
 
@@ -165,7 +166,7 @@ def test_preview_in_a_pipe() -> None:
 def test_preview_on_a_terminal() -> None:
     """The same in 80 columns, still one message a line."""
 
-    assert shown(preview(some(), every=False, zone=UTC), TERMINAL) == dedent("""\
+    assert shown(preview(some(every=False), zone=UTC), TERMINAL) == dedent("""\
         Would be filed
         received          for                 why                 subject        goes to
         2026-03-01 13:00  bob@example.org     mailbox full        March          Bounces
@@ -198,7 +199,7 @@ def test_colours_change_nothing_but_colours() -> None:
 def test_many_moves_are_grouped_on_a_terminal() -> None:
     """First how many of what, then the newest; and how to see all."""
 
-    text = shown(preview(overview_of(judged(n, verdict()) for n in range(60)), every=False, zone=UTC), TERMINAL)
+    text = shown(preview(overview_of((judged(n, verdict()) for n in range(60)), every=False), zone=UTC), TERMINAL)
     assert text.startswith(
         dedent("""\
         Would be filed
@@ -212,6 +213,26 @@ def test_many_moves_are_grouped_on_a_terminal() -> None:
     assert text.endswith("60 of 8,431 messages would be filed in Bounces. Nothing was changed.\n")
 
 
+def test_many_pages_add_up_and_no_more_is_kept_than_is_shown() -> None:
+    """However much is filed, and whatever the order in which it came."""
+
+    pages = [[judged(n, verdict()) for n in range(page, 3_000, 30)] for page in range(30)]
+    overview, whole = Overview(WORDS, every=False), Overview(WORDS, every=False)
+    for page in pages:
+        overview.add(replace(make_plan(page, FilingPolicy()), scanned=100))
+    whole.add(replace(make_plan([item for page in pages for item in page], FilingPolicy()), scanned=3_000))
+    assert len(overview.moves.items) == 20
+    assert overview.oldest == judged(0, verdict()).arrival.received_at
+    text = shown(preview(overview, zone=UTC))
+    assert text == shown(preview(whole, zone=UTC))
+    assert "all 3,000" in text
+    assert text.count("bob@example.org") == 20
+    assert all(
+        f"{when:%Y-%m-%d %H:%M}" in text
+        for when in (judged(n, verdict()).arrival.received_at for n in range(2_980, 3_000))
+    )
+
+
 def test_all_rows_are_there_for_who_asks() -> None:
     """`every` hides nothing, on a terminal either."""
 
@@ -223,7 +244,7 @@ def test_a_flood_of_imitations_does_not_bury_the_rest() -> None:
     """The newest are named, with how to see all."""
 
     items = [judged(n, verdict(Kind.IMITATION)) for n in range(500)]
-    text = shown(preview(overview_of(items), every=False), TERMINAL)
+    text = shown(preview(overview_of(items, every=False)), TERMINAL)
     assert text.count("INBOX") == 20
     assert "`--all-rows` shows all 500" in text
 
@@ -285,6 +306,16 @@ def test_loose_ends_are_told_first() -> None:
         "An earlier run was interrupted. Of the messages it was moving, 1 had arrived, "
         "1 had not been moved and will be looked at again."
     )
+
+
+def test_a_loose_end_that_the_scan_comes_upon_again_is_one_message() -> None:
+    """What was not moved after all is planned with the loose ends, and found again in the folder."""
+
+    overview = Overview(WORDS)
+    overview.add(replace(make_plan([judged(1, verdict())], FilingPolicy()), settlements=(SETTLED[Outcome.VOID],)))
+    overview.add(replace(make_plan([judged(1, verdict()), judged(2, verdict())], FilingPolicy()), scanned=9))
+    assert overview.moves.count == overview.targets.total() == 2
+    assert shown(preview(overview)).count("bob@example.org") == 2
 
 
 def test_clean_says_what_was_done() -> None:
@@ -472,9 +503,13 @@ def hostile_documents() -> list[Document]:
     overview = Overview(WORDS)
     policy = FilingPolicy(bounce_folder=HOSTILE)
     overview.add(make_plan([judged(1, bad), judged(2, replace(bad, kind=Kind.IMITATION))], policy))
+    many = Overview(WORDS, every=False)
+    many.add(
+        make_plan([judged(n, replace(bad, kind=(Kind.FAILED, Kind.IMITATION)[n % 2])) for n in range(120)], policy)
+    )
     return [
         preview(overview),
-        preview(overview, every=False),
+        preview(many),
         cleaned(overview, Report(moved=1, scanned=2)),
         explain(HOSTILE, bad, WORDS, subject=HOSTILE, disposition=Leave(HOSTILE)),
         explain(HOSTILE, bad, WORDS, subject=HOSTILE, disposition=File(HOSTILE, HOSTILE)),

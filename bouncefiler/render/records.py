@@ -133,7 +133,7 @@ def preview_json(account: str, overview: Overview) -> Json:
         "what": "summary",
         "account": account,
         "scanned": overview.scanned,
-        "moves": len(overview.moves),
+        "moves": overview.moves.count,
         "to": dict(overview.targets),
         "left": dict(overview.left),
         "settlements": {outcome.value: count for outcome, count in overview.settled.items()},
