@@ -1,10 +1,8 @@
 """The configuration file: TOML → Settings, with errors that name the file, the key and what is expected.
 
-Only this module knows pydantic's engine, and google-re2 for the patterns of the user's rules. Plain frozen data leaves
-it. An error shows a value only where no password can have got by mistake.
+Only this module knows pydantic, and google-re2 for the patterns of the user's rules. Plain frozen data leaves it. An
+error shows a value only where no password can have got by mistake.
 """
-
-# ruff: noqa: RUF009 - _entry declares a key of a table, as dataclasses.field does
 
 from __future__ import annotations
 
@@ -13,15 +11,14 @@ import re
 import stat
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, field, fields
 from datetime import timedelta
 from difflib import get_close_matches
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic_core import CoreSchema, SchemaValidator, ValidationError, core_schema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
 from bouncefiler.backscatter.domains import domain_name
 from bouncefiler.backscatter.volume import WatchPolicy
@@ -76,7 +73,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     found = path or _find(environ)
     table = _parse(_read(found), found)
     try:
-        file = SchemaValidator(_table(_File)).validate_python(table)
+        file = _File.model_validate(table)
     except ValidationError as exc:
         problems = sorted(dict.fromkeys(map(_problem, exc.errors(include_url=False))), key=_urgency)
         raise ConfigError("\n".join(f"{found}: {problem}" for problem in problems)) from None
@@ -329,100 +326,82 @@ def _shape(value: object) -> str:
 
 
 # --- the file --------------------------------------------------------------------------------------------------------
-# Each key has what pydantic's engine is to make of it, what an error says is expected there, and the default, which is
-# that of `settings` and not repeated here. (Models of pydantic's do the same, and take 60 ms more to load.)
+# A field's description is what an error says is expected there. Defaults are those of `settings`, not repeated here.
 
 _SERVER = Server("", 0, "")
 _ACCOUNT = Account("", _SERVER, KeyringEntry())
 _FILING, _WATCH = _ACCOUNT.filing, _ACCOUNT.watch
 
-_TRUE_OR_FALSE = core_schema.bool_schema()
+Line = Annotated[str, AfterValidator(_line)]
+Folder = Annotated[str, AfterValidator(_folder)]
+Target = Annotated[str, AfterValidator(_target)]
+Language = Annotated[str, AfterValidator(_language)]
+Channel = Annotated[str, PlainValidator(_channel)]
+KindWord = Annotated[str, PlainValidator(_one_of(KINDS))]
+CauseWord = Annotated[str, PlainValidator(_one_of(Cause))]
+
+_A_LANGUAGE = 'the code of a language, such as "en"'
 
 
-def _text(check: Callable[[str], str]) -> CoreSchema:
-    return core_schema.no_info_after_validator_function(check, core_schema.str_schema())
+class _Table(BaseModel):
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-_any = core_schema.no_info_plain_validator_function
-_list = core_schema.list_schema
-_dict = core_schema.dict_schema
-
-_LINE, _FOLDER, _TARGET = _text(_line), _text(_folder), _text(_target)
-_LANGUAGE, _A_LANGUAGE = _text(_language), 'the code of a language, such as "en"'
-
-
-def _entry(schema: CoreSchema, expected: str = "", default: object = MISSING) -> Any:
-    """Declare a key of a table; one without a default must be there."""
-    metadata = {"schema": schema, "expected": expected}
-    return field(metadata=metadata) if default is MISSING else field(default_factory=lambda: default, metadata=metadata)
-
-
-def _entries(table: type) -> Mapping[str, Field[Any]]:
-    return {entry.name: entry for entry in fields(table)}
-
-
-def _table(table: type) -> CoreSchema:
-    entries = {
-        name: core_schema.typed_dict_field(entry.metadata["schema"], required=entry.default_factory is MISSING)
-        for name, entry in _entries(table).items()
-    }
-    given = core_schema.typed_dict_schema(entries, extra_behavior="forbid", config={"strict": True})
-    return core_schema.no_info_after_validator_function(lambda values: table(**values), given)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Alert:
-    channels: list[str] = _entry(
-        _list(_any(_channel)), 'a list such as ["log", "inbox"]', list(_ACCOUNT.alert_channels)
+class _Alert(_Table):
+    channels: list[Channel] = Field(
+        default=list(_ACCOUNT.alert_channels), description='a list such as ["log", "inbox"]'
     )
-    threshold: int | None = _entry(
-        core_schema.int_schema(ge=1, le=1_000_000), "a number of bounces a day, 1 or more", _WATCH.threshold
+    threshold: int | None = Field(
+        default=_WATCH.threshold, ge=1, le=1_000_000, description="a number of bounces a day, 1 or more"
     )
-    renotify: timedelta = _entry(_any(_duration(600, 30 * 86_400)), default=_WATCH.renotify)
-    language: str | None = _entry(_LANGUAGE, _A_LANGUAGE, None)
-    notify_from: CredentialSource = _entry(_any(_notify_source), default=NOTIFY_ENTRY)
+    renotify: Annotated[timedelta, PlainValidator(_duration(600, 30 * 86_400))] = _WATCH.renotify
+    language: Language | None = Field(default=None, description=_A_LANGUAGE)
+    notify_from: Annotated[CredentialSource, PlainValidator(_notify_source)] = NOTIFY_ENTRY
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Account:
-    host: str = _entry(_text(_host), 'the name of the IMAP server, such as "imap.example.org"')
-    port: int | None = _entry(core_schema.int_schema(ge=1, le=65_535), "a number from 1 to 65535", None)
-    security: str = _entry(_any(_one_of(Security)), default=_SERVER.security.value)
-    ca_file: str | None = _entry(_LINE, "the path of a PEM file", None)
-    fingerprint: str | None = _entry(_text(_fingerprint), "64 hex digits", None)
-    user: str = _entry(_LINE, 'the user name at the server, such as "you@example.org"')
-    password_from: CredentialSource = _entry(_any(_credential), default=KeyringEntry())
-    folders: list[str] = _entry(
-        _list(_FOLDER, min_length=1), 'a list of folders, such as ["INBOX"]', list(_ACCOUNT.folders)
+class _Account(_Table):
+    host: Annotated[str, AfterValidator(_host)] = Field(
+        description='the name of the IMAP server, such as "imap.example.org"'
     )
-    bounce_folder: str = _entry(_TARGET, 'the name of a folder, such as "Bounces"', _FILING.bounce_folder)
-    cause_folders: dict[str, str] = _entry(
-        _dict(_any(_one_of(Cause)), _TARGET), 'a table such as { mailbox-full = "Bounces/Full" }', {}
+    port: int | None = Field(default=None, ge=1, le=65_535, description="a number from 1 to 65535")
+    security: Annotated[str, PlainValidator(_one_of(Security))] = _SERVER.security.value
+    ca_file: Line | None = Field(default=None, description="the path of a PEM file")
+    fingerprint: Annotated[str, AfterValidator(_fingerprint)] | None = Field(default=None, description="64 hex digits")
+    user: Line = Field(description='the user name at the server, such as "you@example.org"')
+    password_from: Annotated[CredentialSource, PlainValidator(_credential)] = KeyringEntry()
+    folders: list[Folder] = Field(
+        list(_ACCOUNT.folders), min_length=1, description='a list of folders, such as ["INBOX"]'
     )
-    kinds: list[str] = _entry(
-        _list(_any(_one_of(KINDS))), 'a list such as ["failed", "delayed"]', sorted(_FILING.kinds)
+    bounce_folder: Target = Field(default=_FILING.bounce_folder, description='the name of a folder, such as "Bounces"')
+    cause_folders: dict[CauseWord, Target] = Field(
+        default={}, description='a table such as { mailbox-full = "Bounces/Full" }'
     )
-    poll_interval: timedelta = _entry(_any(_duration(30, 7 * 86_400)), default=_ACCOUNT.poll_interval)
-    idle: bool = _entry(_TRUE_OR_FALSE, "true or false", _ACCOUNT.idle)
-    timeout: timedelta = _entry(_any(_duration(1, 600)), default=timedelta(seconds=_SERVER.timeout))
-    compress: str = _entry(_any(_one_of(Compress)), default=_SERVER.compress.value)
-    alert: _Alert = _entry(_table(_Alert), "a table", _Alert())
-    addresses: list[str] = _entry(_list(_text(_address)), 'a list of addresses, such as ["ana@example.org"]', [])
-    also_sends: list[str] = _entry(_list(_text(_domain)), 'a list of domains, such as ["shop.example.org"]', [])
-    sent_folders: list[str] = _entry(_list(_FOLDER), 'a list of folders, such as ["Sent"]', list(_ACCOUNT.sent_folders))
-    drafts_folder: str | None = _entry(_FOLDER, 'the name of a folder, such as "Drafts"', None)
+    kinds: list[KindWord] = Field(default=sorted(_FILING.kinds), description='a list such as ["failed", "delayed"]')
+    poll_interval: Annotated[timedelta, PlainValidator(_duration(30, 7 * 86_400))] = _ACCOUNT.poll_interval
+    idle: bool = Field(default=_ACCOUNT.idle, description="true or false")
+    timeout: Annotated[timedelta, PlainValidator(_duration(1, 600))] = timedelta(seconds=_SERVER.timeout)
+    compress: Annotated[str, PlainValidator(_one_of(Compress))] = _SERVER.compress.value
+    alert: _Alert = Field(default=_Alert(), description="a table")
+    addresses: list[Annotated[str, AfterValidator(_address)]] = Field(
+        default=[], description='a list of addresses, such as ["ana@example.org"]'
+    )
+    also_sends: list[Annotated[str, AfterValidator(_domain)]] = Field(
+        default=[], description='a list of domains, such as ["shop.example.org"]'
+    )
+    sent_folders: list[Folder] = Field(
+        default=list(_ACCOUNT.sent_folders), description='a list of folders, such as ["Sent"]'
+    )
+    drafts_folder: Folder | None = Field(default=None, description='the name of a folder, such as "Drafts"')
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _File:
-    state_dir: str | None = _entry(_LINE, "the path of a directory", None)
-    language: str | None = _entry(_LANGUAGE, _A_LANGUAGE, None)
-    dns: bool = _entry(_TRUE_OR_FALSE, "true or false", default=True)
-    accounts: dict[str, _Account] = _entry(
-        _dict(core_schema.str_schema(), _table(_Account), min_length=1),
-        "at least one table [accounts.NAME] with host and user",
+class _File(_Table):
+    state_dir: Line | None = Field(default=None, description="the path of a directory")
+    language: Language | None = Field(default=None, description=_A_LANGUAGE)
+    dns: bool = Field(default=True, description="true or false")
+    accounts: dict[str, _Account] = Field(
+        min_length=1, description="at least one table [accounts.NAME] with host and user"
     )
-    rule: list[dict[str, Any]] = _entry(_list(_dict(core_schema.str_schema())), "tables [[rule]]", [])
+    rule: list[dict[str, Any]] = Field(default=[], description="tables [[rule]]")
 
 
 def _settings(file: _File, path: Path, environ: Mapping[str, str]) -> Settings:
@@ -660,7 +639,7 @@ def _problem(error: Any) -> str:
     """Put one error of pydantic's into words: the key, and what is expected there."""
     keys = tuple(key for key in error["loc"] if key != "[key]")
     table, name = _field(keys)
-    expected = f"expected {_entries(table)[name].metadata['expected'] if name in _entries(table) else 'a table'}"
+    expected = f"expected {table.model_fields[name].description if name in table.model_fields else 'a table'}"
     match error["type"]:
         case "extra_forbidden":
             text = _unknown(keys, table)
@@ -675,15 +654,15 @@ def _problem(error: Any) -> str:
     return f"{_path(keys)}: {text}"
 
 
-def _unknown(keys: Sequence[str | int], table: type) -> str:
+def _unknown(keys: Sequence[str | int], table: type[_Table]) -> str:
     key = str(keys[-1])
     if _is_password(key):
         return f"a password has no place in this file: {_INSTEAD.format(account=keys[1] if len(keys) > 2 else 'NAME')}"
     if table is _Alert and re.search(r"(?i)ur[li]|apprise|://", key):
         return _NO_URL.format(account=keys[1])
-    if table is _File and key in _entries(_Account):
+    if table is _File and key in _Account.model_fields:
         return "unknown key here; it belongs under [accounts.NAME]"
-    return f"unknown key{_hint(key, _entries(table))}"
+    return f"unknown key{_hint(key, table.model_fields)}"
 
 
 _NO_URL = (
@@ -719,7 +698,7 @@ def _key(key: str) -> str:
     return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else repr(key)
 
 
-def _field(keys: Sequence[str | int]) -> tuple[type, str]:
+def _field(keys: Sequence[str | int]) -> tuple[type[_Table], str]:
     """Return the table that the keys lead into, and which of its fields; no field where they end at a table."""
     match keys:
         case ["accounts", str(), "alert", str(name), *_]:

@@ -160,7 +160,6 @@ def test_help_loads_nothing_heavy() -> None:
     heavy = {
         "imapclient",
         "pydantic",
-        "pydantic_core",
         "apscheduler",
         "keyring",
         "rich",

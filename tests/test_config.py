@@ -632,10 +632,10 @@ def test_the_example_shows_the_defaults(tmp_path: Path) -> None:
 def test_the_example_has_every_key() -> None:
     """A setting that isn't in there is one that nobody finds."""
 
-    from bouncefiler.config import _Account, _Alert, _entries, _File  # noqa: PLC0415
+    from bouncefiler.config import _Account, _Alert, _File  # noqa: PLC0415
 
     shown = set(re.findall(r"(?m)^\[*([a-z_]+) = ", switched_on(EXAMPLE.read_text(encoding="utf-8"))))
     shown |= set(
         re.findall(r"(?m)^\[+(?:accounts\.home\.)?([a-z_]+)", switched_on(EXAMPLE.read_text(encoding="utf-8")))
     )
-    assert {*_entries(_File), *_entries(_Account), *_entries(_Alert)} <= shown
+    assert {*_File.model_fields, *_Account.model_fields, *_Alert.model_fields} <= shown
