@@ -281,15 +281,15 @@ _PLAIN = (Operator.CONTAINS, Operator.STARTS, Operator.IS)
 
 
 _ATOMS = re.compile(
-    r"(?P<other>\\.|\[\^?\]?(?:\\.|[^\]\\])*\])|(?P<open>\()|(?P<close>\))|(?P<either>\|)|(?P<optional>[?*]|\{[\d,]*\})"
-    r"|(?P<plain>[A-Za-z0-9 ])|.",
+    r"\\(?P<sign>[.()/:-])|(?P<other>\\.|\[\^?\]?(?:\\.|[^\]\\])*\])|(?P<open>\()|(?P<close>\))|(?P<either>\|)"
+    r"|(?P<optional>[?*]|\{[\d,]*\})|(?P<plain>[A-Za-z0-9 !%&',/:;-])|.",
     re.DOTALL,
 )
 _LEAST_RUN = 4
 
 
 def plain_runs(pattern: str) -> tuple[str, ...]:
-    """Return runs of letters, digits and blanks of which one, folded, is in all that a regular expression matches.
+    """Return runs of plain ASCII of which one, folded, is in all that a regular expression matches.
 
     Empty when that can't be told at a glance: only what stands outside all groups and sets is looked at.
     """
@@ -300,8 +300,8 @@ def plain_runs(pattern: str) -> tuple[str, ...]:
         depth += (kind == "open") - (kind == "close")
         if kind == "either" and not depth:
             branches.append([""])
-        elif kind == "plain" and not depth:
-            runs[-1] += atom[0]
+        elif kind in ("plain", "sign") and not depth:
+            runs[-1] += atom[0][-1]
         else:
             if kind == "optional" and not depth:
                 runs[-1] = runs[-1][:-1]
