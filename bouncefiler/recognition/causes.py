@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from bouncefiler.recognition.case import MAX_EXCERPT_CHARS, Case
 from bouncefiler.recognition.rule import RECIPIENT_FIELDS, Facts, Rule
-from bouncefiler.recognition.rulebook import Layout, Rulebook, fitting
+from bouncefiler.recognition.rulebook import Candidates, Layout, Rulebook, fitting
 from bouncefiler.recognition.status import EnhancedStatus, statuses_in
 from bouncefiler.recognition.verdict import Cause, Evidence, Recipient
 
@@ -27,12 +27,12 @@ def _cause(case: Case, recipient: Recipient, layout: Layout | None) -> tuple[Cau
     said = book.spoken.candidates(facts, case.message.headers.names)
     codes = _statuses(recipient)
     return (
-        _first((rule, found) for rule in book.user if rule.cause and (found := rule.find(facts)))
-        or _first(fitting(said.get(book.hosts, ()), facts))
+        _first([(rule, None) for rule in book.user if rule.cause], facts)
+        or _first(said.get(book.hosts), facts)
         or _by_status(book, recipient, codes, "exact")
-        or _first(fitting(said.get(book.phrases, ()), facts))
+        or _first(said.get(book.phrases), facts)
         or _by_status(book, recipient, codes, "plain")
-        or _first(fitting(said.get(book.weak_phrases, ()), facts))
+        or _first(said.get(book.weak_phrases), facts)
         or _by_text(case, recipient, facts, codes, layout)
     )
 
@@ -47,11 +47,11 @@ def _by_text(
     said = book.spoken.candidates(text, case.message.headers.names)
     speaks = _says_something(recipient.diagnostic_code)
     return (
-        (None if speaks else _first(fitting(said.get(book.phrases, ()), text)))
+        (None if speaks else _first(said.get(book.phrases), text))
         or _by_layout(layout)
         or _by_status(book, recipient, codes, "weak")
         or _by_reply(book, recipient)
-        or _first(fitting(said.get(book.phrases if speaks else book.weak_phrases, ()), text))
+        or _first(said.get(book.phrases if speaks else book.weak_phrases), text)
         or (Cause.UNKNOWN, None)
     )
 
@@ -75,8 +75,12 @@ def _says_something(diagnostic: str) -> bool:
     return len(words) >= 2 or (bool(words) and not words[0].isascii())
 
 
-def _first(fitting: Iterable[tuple[Rule, tuple[str, str]]]) -> _Answer:
-    return next(((rule.cause, _evidence(rule, found)) for rule, found in fitting if rule.cause), None)
+def _first(candidates: Candidates | None, facts: Facts) -> _Answer:
+    """What the first says that holds."""
+    for rule, found in fitting(candidates, facts) if candidates else ():
+        if rule.cause:
+            return rule.cause, _evidence(rule, found)
+    return None
 
 
 def _by_status(book: Rulebook, recipient: Recipient, statuses: Iterable[EnhancedStatus], strength: str) -> _Answer:

@@ -232,7 +232,7 @@ def _incomplete(case: Case, kind: Kind) -> bool:
 
 def _user_says(case: Case, verdict: Verdict) -> Verdict:
     """Let the user's rules speak; the first that names a kind, and the first that names a cause, decide."""
-    matched = tuple(_user_matches(case, verdict))
+    matched = tuple(_user_matches(case, verdict)) if case.rulebook.user else ()
     if not matched:
         return verdict
     kind = next((rule.kind for rule, _ in matched if rule.kind), verdict.kind)

@@ -36,7 +36,7 @@ def facts(case: Case, signs: frozenset[str], layout: Layout | None) -> Facts:
                 return _shown(_foreign(case, case.message.links))
             case "foreign_url":
                 return _shown(_foreign(case, (*case.message.links, *_urls(case.human))))
-        return _shown(_foreign_files(case))
+        return _shown(_foreign_files(case)) if case.message.files else ""
 
     return Facts(own, IMITATION_FIELDS, case)
 
@@ -107,8 +107,10 @@ def _urls(text: str) -> Iterator[str]:
         yield url if "://" in url else f"http://{url}"
 
 
-def _foreign(case: Case, links: Iterable[str]) -> Iterator[str]:
+def _foreign(case: Case, links: tuple[str, ...]) -> Iterator[str]:
     """Those that lead neither to a server's own help nor where the report itself points, or the refusal it quotes."""
+    if not links:
+        return
     reported = case.message.report
     for link in dict.fromkeys(links):
         if not _harmless(case, link) and not (reported and link in reported):

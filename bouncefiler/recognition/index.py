@@ -95,8 +95,8 @@ class Index:
 
     def candidates(self, texts: Texts) -> list[int]:
         """Return, ascending, the numbers of the items that may fit."""
-        asks = (ask for field in self.fields for ask in self.asking(field, texts))
-        return sorted({*self.always, *(self.asks[ask][0] for ask in asks)})
+        asks = [ask for field in self.fields for ask in self.asking(field, texts)]
+        return sorted({*self.always, *[self.asks[ask][0] for ask in asks]})
 
     def asking(self, field: str, texts: Texts) -> frozenset[int]:
         """Return which of `asks` this field answers: by them, and by no other field, the items are found."""
@@ -109,15 +109,16 @@ class Index:
 class Literals:
     """Folded texts, each with the number of who asks for it."""
 
-    __slots__ = ("_by_piece", "_cuts", "_dull", "_in_seen", "_leads_to", "_plain", "_shortest", "_wordless")
+    __slots__ = ("_by_piece", "_dull", "_in_seen", "_leads_to", "_plain", "_segments", "_wordless")
 
     def __init__(self, asked: Iterable[tuple[str, int]]) -> None:
         pairs = tuple(asked)
         cuts = _rare_characters(pairs)
-        self._cuts = dict.fromkeys(map(ord, cuts), _CUT)
         self._plain = pairs if len(pairs) <= _FEW else tuple(pair for pair in pairs if not cuts.isdisjoint(pair[0]))
         filed = () if len(pairs) <= _FEW else tuple(pair for pair in pairs if cuts.isdisjoint(pair[0]))
-        self._shortest = min((len(literal) for literal, _ in filed), default=0)
+        shortest = min((len(literal) for literal, _ in filed), default=0)
+        between = f"[^{re.escape(_CUT + ''.join(sorted(cuts)))}]{{{shortest},}}"
+        self._segments = re.compile(between).findall if filed else None
         words = {text: _TELLING.findall(text) for text, _ in filed}
         common = Counter(chain.from_iterable(words.values()))
         for word in filter(str.isdigit, common):
@@ -142,10 +143,9 @@ class Literals:
     def hits(self, text: str) -> list[int]:
         """Return the numbers whose literal is in `text`, some perhaps twice."""
         found = [number for literal, number in self._plain if literal in text]
-        if self._shortest:
-            for segment in set(text.translate(self._cuts).split(_CUT)):
-                if len(segment) >= self._shortest:
-                    found += self._in_seen(segment) if len(segment) <= _MAX_SEEN_CHARS else self._in_segment(segment)
+        if self._segments is not None:
+            for segment in set(self._segments(text)):
+                found += self._in_seen(segment) if len(segment) <= _MAX_SEEN_CHARS else self._in_segment(segment)
         return found
 
     def _in_segment(self, text: str) -> tuple[int, ...]:

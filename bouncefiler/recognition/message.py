@@ -43,6 +43,7 @@ _REPORTS = frozenset({"message/delivery-status", "message/global-delivery-status
 _REPORT_NAME = b"delivery-status"
 _SOON_READ = 65_536
 _RECEIPTS = frozenset({"message/disposition-notification", "message/global-disposition-notification"})
+_KNOWN = _RETURNED | _REPORTS | _RECEIPTS
 _PREAMBLE = re.compile(
     rb"(?:\s{0,9}This is a (?:multi-?part message|MIME)[^\n]{0,80}(?=\n))?\n{0,9}(?=\n|)", re.IGNORECASE
 )
@@ -92,12 +93,10 @@ class Headers:
 
     def text(self, name: str) -> str:
         """Return the first field of this name, unfolded and decoded; empty when there is none."""
-        value = self._first.get(name)
-        if value is None:
-            return ""
-        if name not in self._decoded:
-            self._decoded[name] = decode_header(value[:8_000])
-        return self._decoded[name]
+        text = self._decoded.get(name)
+        if text is None:
+            text = self._decoded[name] = decode_header(self._first[name][:8_000]) if name in self._first else ""
+        return text
 
     def all(self, name: str) -> tuple[str, ...]:
         """Return all fields of this name, at most 50."""
@@ -204,8 +203,10 @@ class Message:
     @once
     def has_report(self) -> bool:
         """Whether there is a delivery-status part."""
-        named = len(self.body) > _SOON_READ or _REPORT_NAME in self.body.lower() or self.content_type in _REPORTS
-        return named and self.first(_REPORTS) is not None  # most that is no bounce need not be taken apart
+        named = "report" in self.content_type or self.content_type in _REPORTS or len(self.body) > _SOON_READ
+        if not named and _REPORT_NAME not in self.body.lower():
+            return False  # most that is no bounce need not be taken apart
+        return self.first(_REPORTS) is not None
 
     @once
     def returned(self) -> Part | None:
@@ -215,12 +216,8 @@ class Message:
     @once
     def files(self) -> tuple[Part, ...]:
         """The parts that are neither text, report nor returned message."""
-        known = _RETURNED | _REPORTS | _RECEIPTS
-        return tuple(
-            part
-            for part in self.parts
-            if part.content_type not in known and (part.attached or not part.content_type.startswith("text/"))
-        )
+        others = [part for part in self.parts if part.content_type not in _KNOWN]
+        return tuple([part for part in others if part.attached or not part.content_type.startswith("text/")])
 
     @property
     def begun(self) -> tuple[str, ...]:
@@ -400,7 +397,7 @@ def _is_html(part: Part, text: str) -> bool:
 
 
 def _bound_lines(text: str) -> str:
-    if max(map(len, text.split("\n"))) <= MAX_LINE:
+    if len(text) <= MAX_LINE or max(map(len, text.split("\n"))) <= MAX_LINE:
         return text
     return "\n".join(line[:MAX_LINE] for line in text.split("\n"))
 
@@ -409,7 +406,7 @@ def read(raw: bytes, *, cut: bool = False) -> Message:
     """Read a message, `cut` saying that `raw` is only its beginning. Never raises, whatever the octets."""
     if b"\r" in raw:
         bare = raw.replace(b"\r", b"")  # nearly always the same, in half the time
-        paired = raw.count(b"\r\n") == len(raw) - len(bare)
+        paired = bare.replace(b"\n", b"\r\n") == raw
         raw = bare if paired else raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return Message(raw, cut=cut)
 
@@ -436,7 +433,7 @@ def original_of(octets: bytes) -> Original | None:
     """Return what is known of the returned message that begins here; None when it has none of the fields."""
     block = octets.lstrip(b"\n> \t")[:MAX_HEADER_OCTETS].partition(b"\n\n")[0]
     headers = Headers(block)
-    if not any(name in headers for name in ("message-id", "from", "to", "subject", "date", "received")):
+    if _NAMED.isdisjoint(headers.names):
         return None
     text = headers.text
     return Original(
@@ -447,10 +444,11 @@ def original_of(octets: bytes) -> Original | None:
         date=text("date"),
         received=headers.all("received"),
         authentication=tuple(f"{name}: {value}" for name in _AUTHENTICATION for value in headers.all(name)),
-        mailing=any(name in headers for name in _MAILING) or text("precedence").lower() in {"bulk", "list"},
+        mailing=not _MAILING.isdisjoint(headers.names) or text("precedence").lower() in {"bulk", "list"},
         signed=block[:MAX_SIGNED_OCTETS] if "dkim-signature" in headers else b"",
     )
 
 
 _AUTHENTICATION = ("authentication-results", "received-spf")
-_MAILING = ("list-id", "list-unsubscribe", "feedback-id", "x-campaign-id")
+_NAMED = frozenset({"message-id", "from", "to", "subject", "date", "received"})
+_MAILING = frozenset({"list-id", "list-unsubscribe", "feedback-id", "x-campaign-id"})

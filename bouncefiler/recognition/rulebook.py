@@ -133,11 +133,10 @@ class Tables:
 
     __slots__ = (
         "_always",
-        "_by_header",
         "_elsewhere",
         "_index",
-        "_missed",
         "_of_asks",
+        "_of_headers",
         "_of_value",
         "_rows",
         "_together",
@@ -156,18 +155,17 @@ class Tables:
         for number in self._index.always:
             fields = self._rows[number][1].fields
             (self._whatever[next(iter(fields))] if len(fields) == 1 else self._always).append(number)
-        by_header: dict[str, list[str]] = defaultdict(list)
-        for name in dict.fromkeys((*self._index.fields, *self._whatever)):
-            by_header[header_of(name)].append(name)
-        self._elsewhere = tuple(by_header.pop("", ()))
-        self._missed = frozenset(self._whatever).difference(self._elsewhere)
-        """Header fields that are asked for even where they are missing."""
-        self._by_header = {header: tuple(names) for header, names in by_header.items()}
+        names = dict.fromkeys((*self._index.fields, *self._whatever))
+        self._elsewhere = tuple(name for name in names if not header_of(name))
+        self._of_headers = tuple((name, header_of(name), name in self._whatever) for name in names if header_of(name))
+        """Fields, the header fields that they are read from, and whether even a missing one is asked for."""
 
     def candidates(self, facts: Facts, headers: AbstractSet[str]) -> Mapping[Table, Candidates]:
         """Return the rules that may fit a message that has these header fields (lower case) and no others."""
         said = []
-        for name in self._missed.union(*[self._by_header[header] for header in self._by_header.keys() & headers]):
+        for name, header, always in self._of_headers:
+            if header not in headers and not always:
+                continue
             text = facts.text(name)
             if len(text) <= _SHORT and name not in _NEVER_TWICE:
                 found = self._of_value(name, text)
