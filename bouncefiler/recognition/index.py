@@ -114,28 +114,23 @@ class Literals:
     def __init__(self, asked: Iterable[tuple[str, int]]) -> None:
         pairs = tuple(asked)
         cuts = _rare_characters(pairs)
-        self._plain = pairs if len(pairs) <= _FEW else tuple(pair for pair in pairs if not cuts.isdisjoint(pair[0]))
-        filed = () if len(pairs) <= _FEW else tuple(pair for pair in pairs if cuts.isdisjoint(pair[0]))
-        shortest = min((len(literal) for literal, _ in filed), default=0)
+        filed = [pair for pair in pairs if cuts.isdisjoint(pair[0])] if len(pairs) > _FEW else []
+        self._plain = [pair for pair in pairs if not cuts.isdisjoint(pair[0])] if filed else pairs
+        shortest = min([len(literal) for literal, _ in filed], default=0)
         between = f"[^{re.escape(_CUT + ''.join(sorted(cuts)))}]{{{shortest},}}"
         self._segments = re.compile(between).findall if filed else None
-        words = {text: _TELLING.findall(text) for text, _ in filed}
-        common = Counter(chain.from_iterable(words.values()))
-        for word in filter(str.isdigit, common):
-            common[word] = _DULL
+        words = [_TELLING.findall(literal) for literal, _ in filed]
+        common = Counter(chain.from_iterable(words))
+        common.update(dict.fromkeys(filter(str.isdigit, common), _DULL))
         by_word: dict[str, list[tuple[str, int]]] = defaultdict(list)
-        wordless = []
-        for literal, number in filed:
-            rarest = min(words[literal], key=common.__getitem__, default="")
-            if not rarest or common[rarest] == _DULL:
-                wordless.append((literal, number))
-            else:
-                by_word[rarest].append((literal, number))
-        self._wordless = tuple(wordless)
-        by_piece: dict[str, list[tuple[str, tuple[tuple[str, int], ...]]]] = defaultdict(list)
-        for word, group in by_word.items():
-            by_piece[word[:_PIECE]].append((word, tuple(group)))
-        self._by_piece = {piece: tuple(group) for piece, group in by_piece.items()}
+        for pair, in_it in zip(filed, words, strict=True):
+            by_word[in_it[0] if len(in_it) == 1 else min(in_it, key=common.__getitem__, default="")].append(pair)
+        wordless = [word for word in by_word if not word or common[word] >= _DULL]
+        self._wordless = tuple(chain.from_iterable(map(by_word.pop, wordless)))
+        by_piece: dict[str, list[tuple[str, list[tuple[str, int]]]]] = defaultdict(list)
+        for filing in by_word.items():
+            by_piece[filing[0][:_PIECE]].append(filing)
+        self._by_piece = dict(by_piece)
         self._dull: set[str] = set()
         self._leads_to: dict[str, tuple[tuple[str, int], ...]] = {}
         self._in_seen = lru_cache(_REMEMBERED)(self._in_segment)
