@@ -47,8 +47,8 @@ class Case(Facts):
 
     def value(self, name: str) -> str:
         """See Facts. A function to look things up would hold the case that holds it: no message would be let go."""
-        if name in _WORKED_OUT:
-            return _WORKED_OUT[name](self)
+        if work_out := _WORKED_OUT.get(name):
+            return work_out(self)
         header = header_of(name)
         if name.startswith("header."):
             return " ".join(self.message.headers.all(header))
@@ -148,7 +148,7 @@ class Case(Facts):
         """Whether the fields came from the text."""
         return bool(self.status.recipients) and not self.message.has_report
 
-    @property
+    @once
     def null_reverse_path(self) -> bool | None:
         """Whether Return-Path is <>; None when none was recorded."""
         if "return-path" not in self.message.headers:

@@ -61,8 +61,10 @@ _Answer = tuple[Cause, Evidence] | None
 
 def _statuses(recipient: Recipient) -> tuple[EnhancedStatus, ...]:
     """The statuses that were given, the one in the server's own words first: Status often is a translation of it."""
-    given = (recipient.status,) if recipient.status else ()
-    return tuple(dict.fromkeys((*statuses_in(recipient.diagnostic_code), *given)))[:5]
+    said = statuses_in(recipient.diagnostic_code)
+    if recipient.status and recipient.status not in said:
+        said.append(recipient.status)
+    return tuple(dict.fromkeys(said))[:5]
 
 
 _WORDS = re.compile(r"[^\W\d_]{3,}")
@@ -124,6 +126,8 @@ def _joined(diagnostic: str) -> str:
     if first is None:
         return diagnostic
     code, status = first.groups()
+    if code not in diagnostic[first.end() :]:
+        return diagnostic
     again = rf"\s{{1,9}}{code}[- ]#?{re.escape(status)}(?=\s|$)" if status else rf"\s{{1,9}}{code}[- ](?=\S)"
     return diagnostic[: first.end()] + re.sub(again, "" if status else " ", diagnostic[first.end() :])
 

@@ -203,7 +203,7 @@ def _verdict(case: Case, kind: Kind, recipients: tuple[Recipient, ...] = (), lay
         sent_to=case.sent_to,
         blocked_at=next((at for found in case.evidence if (at := case.rulebook.blocked_at.get(found.rule))), ""),
         incomplete=_incomplete(case, kind),
-        begun=case.message.begun if kind.is_bounce and case.message.cut else (),
+        begun=case.message.begun if bounce and case.message.cut else (),
     )
 
 

@@ -158,7 +158,8 @@ def _mta(value: str) -> str:
 
 def _strip_type(value: str) -> str:
     """Return `value` without its type ("rfc822;", "smtp;", "dns;", "X-Postfix;") and the blanks round it."""
-    return _ADDRESS_TYPE.sub("", value, count=1).strip() if ";" in value else value.strip()
+    kind = _ADDRESS_TYPE.match(value) if ";" in value else None
+    return value[kind.end() :].strip() if kind else value.strip()
 
 
 def _without_comments(value: str) -> str:

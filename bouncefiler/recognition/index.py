@@ -100,10 +100,11 @@ class Index:
 
     def asking(self, field: str, texts: Texts) -> frozenset[int]:
         """Return which of `asks` this field answers: by them, and by no other field, the items are found."""
-        present = self._present[field] if field in self._present and texts.text(field) else ()
+        asks = list(self._present[field]) if field in self._present and texts.text(field) else []
         literals = self._literals.get(field)
-        hits = literals.hits(text) if literals is not None and (text := texts.folded(field)) else ()
-        return frozenset((*present, *hits))
+        if literals is not None and (text := texts.folded(field)):
+            asks += literals.hits(text)
+        return frozenset(asks)
 
 
 class Literals:

@@ -101,18 +101,16 @@ class Facts:
 
     def text(self, name: str) -> str:
         """Return the value of a field; empty when the message has none."""
-        try:
-            return self._texts[name]
-        except KeyError:
+        text = self._texts.get(name)
+        if text is None:
             others = self._message if name not in self._own else None
             text = self._texts[name] = others.text(name) if others is not None else self.value(name)
-            return text
+        return text
 
     def folded(self, name: str) -> str:
         """Return the value of a field as it is compared."""
-        try:
-            return self._folded[name]
-        except KeyError:
+        folded = self._folded.get(name)
+        if folded is None:
             others = self._message if name not in self._own else None
             if others is not None:
                 folded = others.folded(name)
@@ -120,7 +118,7 @@ class Facts:
                 text = self.text(name)  # with which it may have been worked out
                 folded = self._folded[name] if name in self._folded else fold(text)
             self._folded[name] = folded
-            return folded
+        return folded
 
 
 @dataclass(frozen=True, slots=True)

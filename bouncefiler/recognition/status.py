@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 _STATUS = re.compile(r"([245])\.([0-9]{1,3})\.([0-9]{1,3})")
 
@@ -50,16 +51,21 @@ class EnhancedStatus:
         return f"{self.class_}.{self.subject}.{self.detail}"
 
 
-def statuses_in(text: str) -> Iterator[EnhancedStatus]:
-    """Yield the statuses in free text, first to last; not addresses, versions or dates."""
-    for match in _STATUS_IN_TEXT.finditer(text):
-        yield EnhancedStatus(int(match[1]), int(match[2]), int(match[3]))
+@lru_cache(1_024)
+def _status(class_: str, subject: str, detail: str) -> EnhancedStatus:
+    """Return the status of these digits: the same few come in all mail."""
+    return EnhancedStatus(int(class_), int(subject), int(detail))
+
+
+def statuses_in(text: str) -> list[EnhancedStatus]:
+    """Return the statuses in free text, first to last; not addresses, versions or dates."""
+    return [_status(*digits) for digits in _STATUS_IN_TEXT.findall(text)]
 
 
 def status_in(text: str) -> EnhancedStatus | None:
     """Return the first status in free text."""
     match = _STATUS_IN_TEXT.search(text)
-    return EnhancedStatus(int(match[1]), int(match[2]), int(match[3])) if match else None
+    return _status(*match.groups()) if match else None
 
 
 def reply_codes_in(text: str) -> Iterator[tuple[int, int]]:
