@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
 
 from bouncefiler.recognition import dsn
 from bouncefiler.recognition.dsn import DeliveryStatus
@@ -111,13 +110,14 @@ class Case(Facts):
         """What is known of the returned message, from its part, from below a mark, or from an attached text."""
         part = self.message.returned
         octets = part.octets(MAX_HEADER_OCTETS) if part else self.below[:MAX_HEADER_OCTETS].encode("utf-8", "replace")
-        attached = (
-            part.octets(MAX_HEADER_OCTETS) for part in self.message.parts[1:] if part.content_type == "text/plain"
-        )
-        candidates = chain(
-            (octets,), (text for text in attached if header_block_at(text[:300].decode("latin-1").lstrip()) == 0)
-        )
-        return next((found for text in candidates if text and (found := original_of(text))), None)
+        if octets and (found := original_of(octets)):
+            return found
+        for part in self.message.parts[1:]:
+            text = part.octets(MAX_HEADER_OCTETS) if part.content_type == "text/plain" else b""
+            begins = text and header_block_at(text[:300].decode("latin-1").lstrip()) == 0
+            if begins and (found := original_of(text)):
+                return found
+        return None
 
     @once
     def status(self) -> DeliveryStatus:
@@ -159,7 +159,7 @@ class Case(Facts):
     def answers(self) -> tuple[str, ...]:
         """Message-IDs that the message is an answer to, at most MAX_ANSWERS."""
         headers = self.message.headers
-        said = " ".join(headers.text(name) for name in ("in-reply-to", "references"))
+        said = f"{headers.text('in-reply-to')} {headers.text('references')}"
         return tuple(dict.fromkeys(_MESSAGE_ID.findall(said)))[:MAX_ANSWERS]
 
     @property

@@ -72,9 +72,8 @@ def _bounce(case: Case) -> Verdict | None:
     kind = _kind(case, signs, recipients)
     if any(_noted(case, case.rulebook.disguises.fitting(disguise.facts(case, signs.places, signs.layout)))):
         return _verdict(case, Kind.IMITATION)
-    judged = tuple(
-        with_cause(case, recipient, signs.layout) for recipient in recipients if recipient.action not in _GOOD
-    )
+    failed = [recipient for recipient in recipients if recipient.action not in _GOOD]
+    judged = tuple([with_cause(case, recipient, signs.layout) for recipient in failed])
     return _verdict(case, kind, judged, signs.layout)
 
 
@@ -91,7 +90,7 @@ def _signs(case: Case) -> _Signs | None:
     """Look for signs, the cheap places first; None when they do not make a bounce."""
     book = case.rulebook
     rules = list(_noted(case, fitting(case.outer.get(book.outer_signs, ()), case)))
-    places = {place for rule in rules for place in rule.places}
+    places = _places(rules)
     if case.null_reverse_path:
         case.note("rfc5321.null-reverse-path", "return_path", "<>")
         places.add("sender")
@@ -103,12 +102,16 @@ def _signs(case: Case) -> _Signs | None:
         return None  # the text alone could not make it a bounce: most ordinary mail ends here, unread
     layout = layout or next(_noted(case, fitting(case.inner.get(book.text_layouts, ()), case)), None)
     rules += ([layout] if layout else []) + list(_noted(case, fitting(case.inner.get(book.text_signs, ()), case)))
-    places.update(place for rule in rules for place in rule.places)
+    places |= _places(rules)
     found = book.layouts[layout.name] if layout else None
     kinds = tuple(rule.kind for rule in rules if rule.kind)
     if not _enough(case, places, found) or (not layout and _only_quotes(case, rules, places)):
         return None
     return _Signs(frozenset(places), kinds, found)
+
+
+def _places(rules: Iterable[Rule]) -> set[str]:
+    return set[str]().union(*[rule.places for rule in rules])
 
 
 def _noted(case: Case, holding: Iterable[tuple[Rule, tuple[str, str]]]) -> Iterator[Rule]:
@@ -188,12 +191,12 @@ def _kind(case: Case, signs: _Signs, recipients: tuple[Recipient, ...]) -> Kind:
 
 def _verdict(case: Case, kind: Kind, recipients: tuple[Recipient, ...] = (), layout: Layout | None = None) -> Verdict:
     bounce = kind.is_bounce
-    causes = [recipient.cause for recipient in recipients]
-    known = next((cause for cause in causes if cause is not Cause.UNKNOWN), Cause.UNKNOWN)
+    known = [recipient.cause for recipient in recipients if recipient.cause is not Cause.UNKNOWN]
+    blocked_at = case.rulebook.blocked_at
     return Verdict(
         kind=kind,
-        cause=known if bounce else None,
-        recipients=tuple(recipient for recipient in recipients if recipient.final_recipient),
+        cause=(known[0] if known else Cause.UNKNOWN) if bounce else None,
+        recipients=tuple([recipient for recipient in recipients if recipient.final_recipient]),
         reporting_mta=case.status.reporting_mta if bounce or kind is Kind.DELIVERED else None,
         null_reverse_path=case.null_reverse_path,
         original=case.original if bounce or kind is Kind.DELIVERED else None,
@@ -201,7 +204,7 @@ def _verdict(case: Case, kind: Kind, recipients: tuple[Recipient, ...] = (), lay
         evidence=tuple(case.evidence),
         answers=case.answers,
         sent_to=case.sent_to,
-        blocked_at=next((at for found in case.evidence if (at := case.rulebook.blocked_at.get(found.rule))), ""),
+        blocked_at=next((blocked_at[found.rule] for found in case.evidence if found.rule in blocked_at), ""),
         incomplete=_incomplete(case, kind),
         begun=case.message.begun if bounce and case.message.cut else (),
     )

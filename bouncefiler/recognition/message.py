@@ -25,7 +25,7 @@ MAX_DEPTH = 20
 MAX_PARTS = 200
 MAX_LINE = 2_000
 
-_FIELD = re.compile(rb"^([!-9;-~]{1,80})[ \t]{0,9}:[ \t]*(.*(?:\n[ \t].*)*)", re.MULTILINE)
+_FIELD = re.compile(rb"^([!-9;-~]{1,80}+)[ \t]{0,9}+:[ \t]*+(.*+(?:\n[ \t].*+)*+)", re.MULTILINE)
 _PARAMETER = re.compile(
     rb"""[;\s]\s{0,99}([!-:<-~]{1,40}?)\*?\s{0,9}=\s{0,9}(?:"((?:[^"\\]|\\.){0,300})|([^;\s"]{1,300}))"""
 )
@@ -192,7 +192,10 @@ class Message:
 
     def first(self, types: frozenset[str]) -> Part | None:
         """Return the first part of one of these types."""
-        return next((part for part in self.parts if part.content_type in types), None)
+        for part in self.parts:
+            if part.content_type in types:
+                return part
+        return None
 
     @once
     def report(self) -> str:
@@ -443,7 +446,7 @@ def original_of(octets: bytes) -> Original | None:
         subject=text("subject"),
         date=text("date"),
         received=headers.all("received"),
-        authentication=tuple(f"{name}: {value}" for name in _AUTHENTICATION for value in headers.all(name)),
+        authentication=tuple([f"{name}: {value}" for name in _AUTHENTICATION for value in headers.all(name)]),
         mailing=not _MAILING.isdisjoint(headers.names) or text("precedence").lower() in {"bulk", "list"},
         signed=block[:MAX_SIGNED_OCTETS] if "dkim-signature" in headers else b"",
     )

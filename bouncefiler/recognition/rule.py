@@ -161,9 +161,11 @@ def _contains(condition: Condition, facts: Facts) -> str | None:
 
 def _starts(condition: Condition, facts: Facts) -> str | None:
     text = facts.folded(condition.field)
-    if not text.startswith(condition.values):
-        return None
-    return next(value for value in condition.values if text.startswith(value))
+    if text.startswith(condition.values):
+        for value in condition.values:
+            if text.startswith(value):
+                return value
+    return None
 
 
 def _is(condition: Condition, facts: Facts) -> str | None:
