@@ -24,7 +24,7 @@ def _cause(case: Case, recipient: Recipient, layout: Layout | None) -> tuple[Cau
     """The first that answers. What is said of this recipient comes before what the text says of all."""
     book = case.rulebook
     facts = recipient_facts(case, recipient)
-    said = book.spoken.candidates(facts, case.message.headers.names)
+    said = book.spoken().candidates(facts, case.message.headers.names)
     codes = _statuses(recipient)
     return (
         _first([(rule, None) for rule in book.user if rule.cause], facts)
@@ -44,7 +44,7 @@ def _by_text(
     book = case.rulebook
     text = Facts(lambda _: case.whole_text, ("diagnostic_code",), facts)
     text.worked_out("diagnostic_code", case.folded_text)
-    said = book.spoken.candidates(text, case.message.headers.names)
+    said = book.spoken().candidates(text, case.message.headers.names)
     speaks = _says_something(recipient.diagnostic_code)
     return (
         (None if speaks else _first(said.get(book.phrases), text))

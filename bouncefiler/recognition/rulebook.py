@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from itertools import chain, count
@@ -330,8 +330,8 @@ class Rulebook:
     phrases: Table = _NO_RULES
     """In the order of causes.toml."""
     weak_phrases: Table = _NO_RULES
-    spoken: Tables = _NO_TABLES
-    """Hosts and phrases: what is said of a recipient."""
+    spoken: Callable[[], Tables] = lambda: _NO_TABLES
+    """Hosts and phrases: what is said of a recipient. The largest by far, and most runs meet no bounce."""
     marks: Mapping[str, str] = field(default_factory=dict)
     """Lines behind which a returned message stands: folded text to row."""
     _marks_by_word: Literals = _NO_LITERALS
@@ -446,7 +446,7 @@ def read_tables(tables: Mapping[str, Mapping[str, Any]]) -> Rulebook:
         blocked_at={rule.name: rule.blocked_at for rule in rows["host"] if rule.blocked_at},
         phrases=plain_phrases,
         weak_phrases=weak_phrases,
-        spoken=Tables(hosts, plain_phrases, weak_phrases),
+        spoken=cache(lambda: Tables(hosts, plain_phrases, weak_phrases)),
         marks=marks,
         _marks_in_order=tuple(marks),
         _marks_by_word=Literals((text, number) for number, text in enumerate(marks)),
