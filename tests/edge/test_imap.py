@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from imapclient import imap_utf7
 
 from bouncefiler.edge import imap
-from bouncefiler.edge.imap import FolderInfo, Names
+from bouncefiler.edge.imap import FolderInfo, Names, stream
 from bouncefiler.edge.imap.reader import compressing
 from bouncefiler.errors import (
     AccountError,
@@ -786,6 +786,29 @@ def test_a_first_clean_takes_few_turns(dovecot: Dovecot) -> None:
             account.move(batch_of(account, state, window.suspects))
 
     assert line.now.turns <= 10
+
+
+@pytest.mark.dovecot
+def test_a_move_need_not_wait_until_somebody_reads(dovecot: Dovecot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that cannot get rid of one answer does not begin with the next command."""
+    server, _ = someone(dovecot, *(mail(n) for n in range(1, 7)))
+    unread: list[bool] = []
+    begin = stream.Pipe.begin
+
+    def noting(pipe: stream.Pipe, *texts: bytes) -> list[stream.Ask]:
+        unread.append(not pipe.idle)
+        return begin(pipe, *texts)
+
+    with imap.open_account(server, PASSWORD) as account:
+        state = opened(account)
+        planned = batch_of(account, state, [1, 2])
+        ahead = account.read(state, [3, 4], 1_000)
+        monkeypatch.setattr(stream.Pipe, "begin", noting)
+        moved = account.begin_move(planned)
+
+        assert unread == [False]
+        assert sorted(moved().uids or ()) == [1, 2]
+        assert [reading.uid for reading in ahead] == [3, 4]
 
 
 @pytest.mark.dovecot

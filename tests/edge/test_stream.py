@@ -431,6 +431,26 @@ def test_an_untagged_response_belongs_to_whoever_asked_for_it() -> None:
     assert moved.lines == (b"* OK [COPYUID 7 1 9] Moved\r\n",)
 
 
+def test_answers_on_end_are_all_taken_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those to a later command are not taken apart one by one, though the first one has not ended."""
+    apart: list[bytes] = []
+    parsed = stream._parsed
+
+    def counting(parts: list[bytes]) -> Fetched | None:
+        apart.append(parts[0])
+        return parsed(parts)
+
+    monkeypatch.setattr(stream, "_parsed", counting)
+    said = b"".join(b"* %d FETCH (UID %d BODY[]<0> {4}\r\nbody)\r\n" % (uid, uid) for uid in range(1, 101))
+    said += b"".join(answer(uid, uid) for uid in range(1, 101))
+    server = Script(said + b"B1 OK done\r\nB2 OK done\r\n")
+    reading, scan = messages(*range(1, 101)), lean(1, 100)
+    server.pipe.send(reading, scan)
+
+    assert list(server.pipe.answers(scan)) == [Lean(100, tuple(range(1, 101)))]
+    assert len(apart) < 10
+
+
 def test_commands_may_end_in_another_order() -> None:
     """RFC 3501, 5.5: the tag says which one it is."""
     server = Script(answer(3, 3) + b"B2 OK two\r\n" + answer(1, 1) + b"B1 NO [UNAVAILABLE] one\r\n")

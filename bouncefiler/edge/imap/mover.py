@@ -77,6 +77,7 @@ class ImapAccount(ImapSentReader):
             encoded(self._names.to_server(batch.to)),
         )
         with in_our_words(self._server):
+            self._pipe.drain()  # a server does one thing after the other: what is still to be read would hold it up
             sent = self._pipe.begin(command)
         return partial(self._moved, batch, command, sent)
 

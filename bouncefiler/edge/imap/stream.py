@@ -435,7 +435,10 @@ class Fetch(Command[Fetched]):
         """Take the answer that nearly all servers give."""
         readline, literal = wire.file.readline, wire.literal
         line = readline(MAX_LINE)
-        while (found := _MESSAGE(line)) and len(self.kept) < IN_A_ROW:
+        for _ in range(IN_A_ROW):
+            found = _MESSAGE(line)
+            if not found:
+                break
             uid, flags, date, size, section, length = found.groups()
             body = literal(int(length), octets)
             end = readline(MAX_LINE)
@@ -608,6 +611,8 @@ class Pipe:
         self._wire = wire
         self._flying: deque[Command[Any]] = deque()
         self._tags = cycle(_TAGS)
+        self._spoken_to: Command[Any] | None = None
+        """Who took the last response, while an earlier command may not have ended: probably takes the next one, too."""
 
     @property
     def idle(self) -> bool:
@@ -669,7 +674,7 @@ class Pipe:
         """Read one response more, or several alike, and give them to whoever asked."""
         with self._or_broken():
             octets = max(command.octets for command in self._flying)
-            parts = self._flying[0].skim(self._wire, octets)
+            parts = (self._spoken_to or self._flying[0]).skim(self._wire, octets)
             if parts[0].startswith(b"* "):
                 self._untagged(parts)
             elif not (parts[0].startswith(b"+") and self._flying[0].go_on()):
@@ -679,7 +684,7 @@ class Pipe:
         if (bye := _BYE(parts[0])) and not any(isinstance(command, Leave) for command in self._flying):
             raise Lost(bye[1].strip().decode("utf-8", "replace"))
         item = _parsed(parts)
-        any(command.take(self._wire, parts, item) for command in self._flying)
+        self._spoken_to = next((command for command in self._flying if command.take(self._wire, parts, item)), None)
 
     def _tagged(self, line: bytes) -> None:
         tag, _, rest = line.partition(b" ")
@@ -687,6 +692,7 @@ class Pipe:
         if command is None:
             raise Garbled(f"an unexpected line: {line[:40]!r}")
         self._flying.remove(command)
+        self._spoken_to = None
         self._wire.restart()
         command.finish(_ended(rest))
 
