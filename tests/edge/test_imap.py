@@ -596,6 +596,26 @@ def test_usual_names_count_where_the_server_says_nothing(name: str) -> None:
         account.prepare(name)
 
 
+@pytest.mark.dovecot
+def test_a_new_target_costs_two_turns_and_tells_where_sent_mail_is(dovecot: Dovecot) -> None:
+    """To subscribe it is in no hurry; and what is asked next is asked with it. Good once: folders come and go."""
+    server, _ = someone(dovecot, mail(1))
+    line = Line()
+    with imap.open_account(server, PASSWORD, line) as account:
+        state = opened(account)
+        turns = line.now.turns
+        account.prepare("Bounces")
+        planned = batch_of(account, state, [1])
+        assert line.now.turns == turns + 2
+        assert account.move(planned).uids
+        assert line.now.turns == turns + 3
+        assert any(command.startswith("SUBSCRIBE") for command in line.now.commands())
+        assert account.sent_folders() == ()
+        assert line.now.turns == turns + 3
+        assert account.sent_folders() == ()
+        assert line.now.turns == turns + 4
+
+
 def test_asking_for_the_same_target_again_costs_nothing() -> None:
     """Not one octet goes over the wire."""
     with account_on(Part()) as (account, scripted):

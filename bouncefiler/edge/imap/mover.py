@@ -150,7 +150,10 @@ class ImapAccount(ImapSentReader):
         if name == "INBOX":
             raise CannotMove("mail is never filed in INBOX: set another `bounce_folder`")
         status = b"STATUS %s (UIDVALIDITY UIDNEXT MESSAGES)" % encoded(name)
-        listed, answer = self._ask(self._list(name), status)
+        # Who files something wants to know next where sent mail is: this saves a turn.
+        others = () if self._targets else (self._list("*"),)
+        listed, answer, *all_listed = self._ask(self._list(name), status, *others)
+        self._listing = next((reply for reply in all_listed if reply.status == "OK"), None)
         flags = flags_of(name, listed)
         self._check_purpose(folder, flags or frozenset())
         if answer.status != "OK":
@@ -180,8 +183,7 @@ class ImapAccount(ImapSentReader):
         """Make and subscribe a folder; return the answer to `status`. Nothing hangs on that to SUBSCRIBE."""
         reply, answer = self._ask(b"CREATE " + encoded(name), status)
         if reply.status == "OK" or reply.code == "ALREADYEXISTS":
-            with in_our_words(self._server):
-                self._pipe.send(stream.Command[bytes](b"SUBSCRIBE " + encoded(name)))
+            self._pipe.post(stream.Command[bytes](b"SUBSCRIBE " + encoded(name)))
             return answer
         if flags is not None:
             raise CannotMove(f"{folder!r} can hold no mail, only other folders: set another `bounce_folder`")

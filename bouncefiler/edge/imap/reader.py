@@ -146,9 +146,12 @@ class ImapReader:
 
     def folders(self) -> tuple[FolderInfo, ...]:
         """List all folders by the names that the configuration takes."""
-        reply = self._demand("list the folders", self._list("*"))
-        found = (FolderInfo(self._names.to_user(name), flags) for name, flags in listed(reply.lines))
-        return tuple(sorted(found, key=lambda folder: (folder.name != "INBOX", folder.name.casefold())))
+        return self._folders_in(self._demand("list the folders", self._list("*")))
+
+    def _folders_in(self, reply: stream.Reply) -> tuple[FolderInfo, ...]:
+        found = {self._names.to_user(name): flags for name, flags in listed(reply.lines)}
+        folders = (FolderInfo(name, flags) for name, flags in found.items())
+        return tuple(sorted(folders, key=lambda folder: (folder.name != "INBOX", folder.name.casefold())))
 
     def changed(self, state: FolderState) -> bool:
         """Say whether messages have come since `state` was taken, or the folder is another one. One round trip."""

@@ -95,6 +95,9 @@ class Collect(stream.Command[tuple[T, ...]]):
 class ImapSentReader(ImapReader):
     """See sent.SentReader. Whatever the rest of the account does, these folders are opened by EXAMINE."""
 
+    _listing: stream.Reply | None = None
+    """All folders, where they have been asked for with something else; good for one question."""
+
     def sent_folders(self) -> tuple[str, ...]:
         """See sent.SentReader. Other people's folders, which a server may show beside the user's own, are left out."""
         return all_special_folders(self._own_folders(), "\\Sent")[:_MAX_FOLDERS]
@@ -161,8 +164,9 @@ class ImapSentReader(ImapReader):
         return frozenset(map(message_id.normal, values))
 
     def _own_folders(self) -> tuple[FolderInfo, ...]:
-        elsewhere = self._names.elsewhere
-        return tuple(folder for folder in self.folders() if not folder.name.startswith(elsewhere))
+        elsewhere, listing, self._listing = self._names.elsewhere, self._listing, None
+        folders = self._folders_in(listing) if listing else self.folders()
+        return tuple(folder for folder in folders if not folder.name.startswith(elsewhere))
 
     def _windows(self, state: FolderState, stretch: Stretch) -> list[Sequence[int]]:
         """Cut the stretch into parts of about SENT_WINDOW messages, in the order in which they are read."""

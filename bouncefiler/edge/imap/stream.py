@@ -611,6 +611,7 @@ class Pipe:
         self._wire = wire
         self._flying: deque[Command[Any]] = deque()
         self._tags = cycle(_TAGS)
+        self._posted: list[Command[Any]] = []
         self._spoken_to: Command[Any] | None = None
         """Who took the last response, while an earlier command may not have ended: probably takes the next one, too."""
 
@@ -624,10 +625,15 @@ class Pipe:
         with self._or_broken():
             if not self._flying:
                 self._wire.restart()
-            for command in commands:
+            together, self._posted = [*self._posted, *commands], []
+            for command in together:
                 command.tag = next(self._tags)
-            self._flying.extend(commands)
-            self._wire.send(b"".join(b"%s %s\r\n" % (command.tag, command.text) for command in commands))
+            self._flying.extend(together)
+            self._wire.send(b"".join(b"%s %s\r\n" % (command.tag, command.text) for command in together))
+
+    def post(self, command: Command[Any]) -> None:
+        """Send this command in one go with the next one: it is in no hurry, and costs no turn of its own."""
+        self._posted.append(command)
 
     def answers(self, command: Command[T]) -> Generator[T]:
         """Yield what the answer to this command brings; raise Refused at its end if it was NO or BAD."""
