@@ -15,16 +15,22 @@ ADDRESS = re.compile(
 """An address in free text (RFC 5321, 4.1.2; RFC 6531, 3.3; without the rarer forms)."""
 
 _SHAPES = (
-    rf"^[ \t>*-]{{0,20}}<({ADDRESS.pattern})>[ \t]{{0,5}}:",  # <a@b.example>: said of it
-    rf"^[ \t]{{0,20}}(?:original-|final-)?recipient(?: address)?[ \t]{{0,5}}:[^\n]{{0,20}}?({ADDRESS.pattern})",
-    rf"rcpt to:? {{0,3}}<({ADDRESS.pattern})>",
-    rf"^[ \t>*-]{{0,20}}[\"'<\[(]?({ADDRESS.pattern})[\"'>\])]?[ \t]{{0,5}}(?::|\.\.\.|-[ \t]|\[)",
-    rf"^[ \t>*•-]{{0,20}}[\"'<\[(]?(?:smtp:|mailto:)?({ADDRESS.pattern})[\"'>\])]?[ \t]{{0,9}}$",
-    rf"[45]\d\d[ -][^\n]{{0,60}}?<({ADDRESS.pattern})>",
-    rf"<({ADDRESS.pattern})>",
-    rf"({ADDRESS.pattern})",
+    ("<", rf"^[ \t>*-]{{0,20}}<({ADDRESS.pattern})>[ \t]{{0,5}}:"),  # <a@b.example>: said of it
+    (
+        "rec",
+        rf"^[ \t]{{0,20}}(?:original-|final-)?recipient(?: address)?[ \t]{{0,5}}:[^\n]{{0,20}}?({ADDRESS.pattern})",
+    ),
+    ("<", rf"rcpt to:? {{0,3}}<({ADDRESS.pattern})>"),
+    ("@", rf"^[ \t>*-]{{0,20}}[\"'<\[(]?({ADDRESS.pattern})[\"'>\])]?[ \t]{{0,5}}(?::|\.\.\.|-[ \t]|\[)"),
+    ("@", rf"^[ \t>*•-]{{0,20}}[\"'<\[(]?(?:smtp:|mailto:)?({ADDRESS.pattern})[\"'>\])]?[ \t]{{0,9}}$"),
+    ("<", rf"[45]\d\d[ -][^\n]{{0,60}}?<({ADDRESS.pattern})>"),
+    ("<", rf"<({ADDRESS.pattern})>"),
+    ("@", rf"({ADDRESS.pattern})"),
 )
-"""From the surest to the vaguest. Each names the failed address by where it stands, not by words."""
+"""From the surest to the vaguest, each behind what is in any text that it occurs in: they are dear to compile.
+
+Each names the failed address by where it stands, not by words.
+"""
 _OFFICES = re.compile(
     r"\A(?:postmaster|mailer-daemon|abuse|support|help(?:desk)?|hostmaster|webmaster|admin(?:istrator)?|noreply|no-reply)@",
     re.IGNORECASE,
@@ -35,8 +41,8 @@ _VAGUE = 2
 
 
 @cache
-def _shapes() -> tuple[re.Pattern[str], ...]:
-    return tuple(re.compile(shape, re.MULTILINE | re.IGNORECASE) for shape in _SHAPES)
+def _compiled(shape: str) -> re.Pattern[str]:
+    return re.compile(shape, re.MULTILINE | re.IGNORECASE)
 
 
 def addresses_near_failure(text: str, bystanders: frozenset[str], addressed: frozenset[str]) -> tuple[str, ...]:
@@ -49,15 +55,18 @@ def addresses_near_failure(text: str, bystanders: frozenset[str], addressed: fro
         return ()
     offices: tuple[str, ...] = ()
     guess: tuple[str, ...] = ()
-    shapes = _shapes()
-    for shape in shapes:
-        found = tuple(address for address in clean(shape.findall(area)) if address.lower() not in bystanders)
+    lower = area.lower()
+    vague = [shape for _, shape in _SHAPES[-_VAGUE:]]
+    for sign, shape in _SHAPES:
+        if sign not in lower:
+            continue
+        found = tuple(address for address in clean(_compiled(shape).findall(area)) if address.lower() not in bystanders)
         persons = tuple(address for address in found if not _OFFICES.match(address))
-        if persons and shape not in shapes[-_VAGUE:]:
+        if persons and shape not in vague:
             return persons
         if known := tuple(address for address in persons if address.lower() in addressed):
             return known
-        last = shape is shapes[-1]
+        last = shape is vague[-1]
         guess = guess or (persons[:1] if last else persons)
         offices = offices or (() if last else found)
     return guess or offices
