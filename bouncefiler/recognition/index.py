@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from itertools import chain, count
 from typing import Protocol
@@ -113,13 +113,14 @@ class Literals:
     __slots__ = ("_by_piece", "_dull", "_in_seen", "_leads_to", "_plain", "_segments", "_wordless")
 
     def __init__(self, asked: Iterable[tuple[str, int]]) -> None:
-        pairs = tuple(asked)
-        cuts = _rare_characters(pairs)
-        filed = [pair for pair in pairs if cuts.isdisjoint(pair[0])] if len(pairs) > _FEW else []
-        self._plain = [pair for pair in pairs if not cuts.isdisjoint(pair[0])] if filed else pairs
-        shortest = min([len(literal) for literal, _ in filed], default=0)
-        between = f"[^{re.escape(_CUT + ''.join(sorted(cuts)))}]{{{shortest},}}"
-        self._segments = re.compile(between).findall if filed else None
+        self._plain = list(asked)
+        filed: list[tuple[str, int]] = []
+        self._segments = None
+        if len(self._plain) > _FEW:
+            cuts = re.escape(_CUT + "".join(sorted(_rare_characters(self._plain))))
+            self._plain, filed = _parted(self._plain, re.compile(f"[{cuts}]").search)
+            shortest = min([len(literal) for literal, _ in filed], default=0)
+            self._segments = re.compile(f"[^{cuts}]{{{shortest},}}").findall if filed else None
         words = [_TELLING.findall(literal) for literal, _ in filed]
         common = Counter(chain.from_iterable(words))
         common.update(dict.fromkeys(filter(str.isdigit, common), _DULL))
@@ -178,6 +179,17 @@ def _rare_characters(pairs: Sequence[tuple[str, int]]) -> frozenset[str]:
             break
         rare.append(character)
     return frozenset(rare)
+
+
+def _parted(
+    pairs: Iterable[tuple[str, int]], is_cut: Callable[[str], object]
+) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+    """Return those whose literal is cut, and those whose literal is not."""
+    cut: list[tuple[str, int]] = []
+    whole: list[tuple[str, int]] = []
+    for pair in pairs:
+        (cut if is_cut(pair[0]) else whole).append(pair)
+    return cut, whole
 
 
 def _split(text: str) -> list[str]:
