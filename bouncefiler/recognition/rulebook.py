@@ -19,6 +19,7 @@ from typing import Any
 
 from bouncefiler.errors import ConfigError
 from bouncefiler.recognition.index import Index, Literals
+from bouncefiler.recognition.lasting import lasting
 from bouncefiler.recognition.rule import (
     FIELDS,
     IMITATION_FIELDS,
@@ -391,6 +392,7 @@ def load(user: tuple[Rule, ...] = ()) -> Rulebook:
 
 
 @lru_cache(maxsize=1)
+@lasting
 def _package_tables() -> Rulebook:
     return read_folder(resources.files("bouncefiler.recognition") / "rules")
 
@@ -446,7 +448,7 @@ def read_tables(tables: Mapping[str, Mapping[str, Any]]) -> Rulebook:
         blocked_at={rule.name: rule.blocked_at for rule in rows["host"] if rule.blocked_at},
         phrases=plain_phrases,
         weak_phrases=weak_phrases,
-        spoken=cache(lambda: Tables(hosts, plain_phrases, weak_phrases)),
+        spoken=cache(lasting(lambda: Tables(hosts, plain_phrases, weak_phrases))),
         marks=marks,
         _marks_in_order=tuple(marks),
         _marks_by_word=Literals((text, number) for number, text in enumerate(marks)),
