@@ -9,10 +9,11 @@ literals whose word occurs are looked for, and only rules of literals that occur
 from __future__ import annotations
 
 import re
+from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache
-from itertools import chain, count
+from itertools import accumulate, chain, count, repeat
 from typing import Protocol
 
 _PIECE = 3
@@ -67,6 +68,32 @@ class Texts(Protocol):
         """Return the value of a field as it is compared."""
 
 
+class Asks:
+    """Who asks for which literal: numbered in their order, and in two lists, as a pair for each takes five times that.
+
+    A literal is "" where any value will do.
+    """
+
+    __slots__ = ("literals", "who")
+
+    def __init__(self) -> None:
+        self.who: list[int] = []
+        self.literals: list[str] = []
+
+    def __len__(self) -> int:
+        """Return how many there are: the number of the next one."""
+        return len(self.who)
+
+    def add(self, who: int, literals: Collection[str]) -> None:
+        """Note that somebody asks for these."""
+        self.who.extend(repeat(who, len(literals)))
+        self.literals.extend(literals)
+
+    def of(self, numbers: Iterable[int]) -> list[tuple[int, str]]:
+        """Return who asks, and for which literal, in the order of these numbers."""
+        return [(self.who[number], self.literals[number]) for number in numbers]
+
+
 class Index:
     """Literals by field, fields that must be there, and the items that ask for neither."""
 
@@ -75,8 +102,8 @@ class Index:
     def __init__(self, items: Iterable[Indexed]) -> None:
         self.always: list[int] = []
         """The numbers of those that ask for neither."""
-        self.asks: list[tuple[int, str]] = []
-        """The number of an item and a literal that it asks for, in their order; "" where any value will do."""
+        self.asks = Asks()
+        """The numbers of items and the literals that they ask for."""
         self._present: dict[str, list[int]] = defaultdict(list)
         by_field: dict[str, list[tuple[str, int]]] = defaultdict(list)
         for number, item in enumerate(items):
@@ -85,10 +112,10 @@ class Index:
                     self.always.append(number)
                 case field, ():
                     self._present[field].append(len(self.asks))
-                    self.asks.append((number, ""))
+                    self.asks.add(number, ("",))
                 case field, literals:
                     by_field[field].extend(zip(literals, count(len(self.asks)), strict=False))
-                    self.asks.extend((number, literal) for literal in literals)
+                    self.asks.add(number, literals)
         self._literals = {field: Literals(pairs) for field, pairs in by_field.items()}
         self.fields = tuple(dict.fromkeys((*self._present, *self._literals)))
         """Those by which items are found."""
@@ -96,7 +123,7 @@ class Index:
     def candidates(self, texts: Texts) -> list[int]:
         """Return, ascending, the numbers of the items that may fit."""
         asks = [ask for field in self.fields for ask in self.asking(field, texts)]
-        return sorted({*self.always, *[self.asks[ask][0] for ask in asks]})
+        return sorted({*self.always, *[self.asks.who[ask] for ask in asks]})
 
     def asking(self, field: str, texts: Texts) -> frozenset[int]:
         """Return which of `asks` this field answers: by them, and by no other field, the items are found."""
@@ -108,9 +135,25 @@ class Index:
 
 
 class Literals:
-    """Folded texts, each with the number of who asks for it."""
+    """Folded texts, each with the number of who asks for it.
 
-    __slots__ = ("_by_piece", "_dull", "_in_seen", "_leads_to", "_plain", "_segments", "_wordless")
+    Those of one word lie side by side, and so do the words that begin alike: of thousands, few are ever looked at.
+    """
+
+    __slots__ = (
+        "_by_piece",
+        "_dull",
+        "_first_words",
+        "_in_seen",
+        "_leads_to",
+        "_literals",
+        "_numbers",
+        "_plain",
+        "_segments",
+        "_starts",
+        "_wordless",
+        "_words",
+    )
 
     def __init__(self, asked: Iterable[tuple[str, int]]) -> None:
         self._plain = list(asked)
@@ -129,10 +172,16 @@ class Literals:
             by_word[in_it[0] if len(in_it) == 1 else min(in_it, key=common.__getitem__, default="")].append(pair)
         wordless = [word for word in by_word if not word or common[word] >= _DULL]
         self._wordless = tuple(chain.from_iterable(map(by_word.pop, wordless)))
-        by_piece: dict[str, list[tuple[str, list[tuple[str, int]]]]] = defaultdict(list)
-        for filing in by_word.items():
-            by_piece[filing[0][:_PIECE]].append(filing)
-        self._by_piece = dict(by_piece)
+        self._words = sorted(by_word)
+        groups = [by_word[word] for word in self._words]
+        self._starts = array("I", accumulate(map(len, groups), initial=0))
+        """By the place of a word, where its literals begin; those of the next one begin where they end."""
+        self._literals = [literal for group in groups for literal, _ in group]
+        self._numbers = array("I", [number for group in groups for _, number in group])
+        alike = Counter(word[:_PIECE] for word in self._words)
+        self._by_piece = {piece: number for number, piece in enumerate(alike)}
+        self._first_words = array("I", accumulate(alike.values(), initial=0))
+        """By the number of a piece, where the words that begin with it begin."""
         self._dull: set[str] = set()
         self._leads_to: dict[str, tuple[tuple[str, int], ...]] = {}
         self._in_seen = lru_cache(_REMEMBERED)(self._in_segment)
@@ -157,15 +206,24 @@ class Literals:
     def _looked_up(self, word: str) -> tuple[tuple[str, int], ...]:
         """Return the literals that may be where this word is."""
         pieces = self._by_piece.keys() & _pieces_of(word)
-        leads_to = tuple(
-            pair for piece in pieces for inner, group in self._by_piece[piece] if inner in word for pair in group
-        )
+        places = [place for piece in pieces for place in self._begin_with(piece) if self._words[place] in word]
+        leads_to = tuple(chain.from_iterable(map(self._filed, places)))
         if len(word) <= _MAX_REMEMBERED_CHARS and word.isalpha():  # others, such as queue ids, are seldom seen again
             if leads_to and len(self._leads_to) < _REMEMBERED_WORDS:
                 self._leads_to[word] = leads_to
             elif not leads_to and len(self._dull) < _REMEMBERED_WORDS:
                 self._dull.add(word)
         return leads_to
+
+    def _begin_with(self, piece: str) -> range:
+        """Return the places of the words that begin with this."""
+        number = self._by_piece[piece]
+        return range(self._first_words[number], self._first_words[number + 1])
+
+    def _filed(self, place: int) -> Iterable[tuple[str, int]]:
+        """Return the literals that are filed under the word at this place."""
+        its = slice(self._starts[place], self._starts[place + 1])
+        return zip(self._literals[its], self._numbers[its], strict=True)
 
 
 def _rare_characters(pairs: Sequence[tuple[str, int]]) -> frozenset[str]:

@@ -18,7 +18,7 @@ from itertools import chain, count
 from typing import Any
 
 from bouncefiler.errors import ConfigError
-from bouncefiler.recognition.index import Index, Literals
+from bouncefiler.recognition.index import Asks, Index, Literals
 from bouncefiler.recognition.lasting import lasting
 from bouncefiler.recognition.rule import (
     FIELDS,
@@ -193,7 +193,7 @@ class Tables:
     def _by_asks(self, name: str, asks: frozenset[int]) -> _Said:
         """Return the rules that may fit where these literals occur in a field, those decided that ask for no more."""
         found: dict[int, Found | None] = dict.fromkeys(self._whatever.get(name, ()))
-        for number, literal in map(self._index.asks.__getitem__, sorted(asks)):
+        for number, literal in self._index.asks.of(sorted(asks)):
             if number not in found:  # the first that a row names is what it shows
                 found[number] = (name, literal) if self._rows[number][1].plain else None
         return _Said(list(found.items()))
@@ -242,11 +242,11 @@ class TextIndex:
             for condition in (*rule.when, *rule.unless)
             if condition.field == "text" and condition.literals
         )
-        self._asks = [
-            (number, literal) for number, condition in enumerate(self._conditions) for literal in condition.literals
-        ]
-        """Which condition asks for which literal, in their order; marks come behind them."""
-        literals = chain((literal for _, literal in self._asks), marks)
+        self._asks = Asks()
+        """Which condition asks for which literal; marks come behind them."""
+        for number, condition in enumerate(self._conditions):
+            self._asks.add(number, condition.literals)
+        literals = chain(self._asks.literals, marks)
         self._literals = Literals(zip(literals, count(), strict=False))
         self._asked = frozenset(map(id, self._conditions))
         self._following = lru_cache(_REMEMBERED_TEXTS)(self._follows)
@@ -267,7 +267,7 @@ class TextIndex:
         asks = sorted(hits)
         marks = bool(asks) and asks[-1] >= len(self._asks)
         held: dict[int, str] = {}
-        for number, literal in (self._asks[ask] for ask in asks if ask < len(self._asks)):
+        for number, literal in self._asks.of(ask for ask in asks if ask < len(self._asks)):
             held.setdefault(number, literal)  # the first that a row names is what it shows
         rows: dict[int, Found | None] = dict.fromkeys(self._whatever)
         for number, literal in held.items():
