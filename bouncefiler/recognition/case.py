@@ -12,7 +12,8 @@ from bouncefiler.recognition.dsn import DeliveryStatus
 from bouncefiler.recognition.message import MAX_HEADER_OCTETS, Message, header_block_at, original_of
 from bouncefiler.recognition.once import once
 from bouncefiler.recognition.rule import Facts, header_of
-from bouncefiler.recognition.rulebook import Candidates, Heard, Rulebook, Table
+from bouncefiler.recognition.rulebook import Rulebook
+from bouncefiler.recognition.tables import Candidates, Heard, Table
 from bouncefiler.recognition.text import fold
 from bouncefiler.recognition.verdict import Evidence, Original
 

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 
 from bouncefiler.recognition.case import MAX_EXCERPT_CHARS, Case
 from bouncefiler.recognition.rule import RECIPIENT_FIELDS, Facts, Rule
-from bouncefiler.recognition.rulebook import Candidates, Layout, Rulebook, fitting
+from bouncefiler.recognition.rulebook import Layout, Rulebook
 from bouncefiler.recognition.status import EnhancedStatus, statuses_in
+from bouncefiler.recognition.tables import Candidates, fitting
 from bouncefiler.recognition.verdict import Cause, Evidence, Recipient
 
 

@@ -17,8 +17,9 @@ from bouncefiler.recognition.dsn import DeliveryStatus
 from bouncefiler.recognition.message import Message, read
 from bouncefiler.recognition.recipients import named, recipients_of
 from bouncefiler.recognition.rule import Rule
-from bouncefiler.recognition.rulebook import Layout, Rulebook, fitting
+from bouncefiler.recognition.rulebook import Layout, Rulebook
 from bouncefiler.recognition.status import reply_codes_in, status_in
+from bouncefiler.recognition.tables import fitting
 from bouncefiler.recognition.verdict import Cause, Evidence, Kind, Recipient, Verdict
 
 _GOOD = frozenset({"delivered", "relayed", "expanded"})

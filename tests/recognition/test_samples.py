@@ -5,7 +5,8 @@ import pytest
 from bouncefiler.recognition.case import Case
 from bouncefiler.recognition.lean import suspect
 from bouncefiler.recognition.message import read
-from bouncefiler.recognition.rulebook import Tables, load
+from bouncefiler.recognition.rulebook import load
+from bouncefiler.recognition.tables import Tables
 from tests.recognition.samples import NO_LAYOUT, Sample, all_samples, row_names, verdict_of
 
 SAMPLES = all_samples()

@@ -10,7 +10,8 @@ import pytest
 
 from bouncefiler.recognition.lean import suspect
 from bouncefiler.recognition.rule import Facts
-from bouncefiler.recognition.rulebook import Rulebook, Tables, load, read_tables
+from bouncefiler.recognition.rulebook import Rulebook, load, read_tables
+from bouncefiler.recognition.tables import Tables
 from bouncefiler.recognition.text import decode, decode_header, fold
 from bouncefiler.recognition.verdict import Kind
 from tests.recognition.samples import Sample, all_samples, verdict_of
