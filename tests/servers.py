@@ -34,7 +34,6 @@ _NAMESPACE = ("unshare", "--pid", "--fork", "--kill-child")
 _COURIER = """\
 set -a
 . /etc/courier/authdaemonrc
-authmodulelist=authuserdb
 mkdir -p /run/courier/authdaemon
 chown -R courier:courier /run/courier
 /usr/lib/courier/courier-authlib/authdaemond &
@@ -185,6 +184,11 @@ def courier() -> Iterator[Dovecot]:
         )
         users.chmod(0o600)
         subprocess.run(["chroot", root, "makeuserdb"], check=True, capture_output=True)
+        # The daemon reads this file by itself, whatever its environment says.
+        settings = root / "etc/courier/authdaemonrc"
+        settings.write_text(
+            re.sub("(?m)^authmodulelist=.*", 'authmodulelist="authuserdb"', settings.read_text("utf-8")), "utf-8"
+        )
 
     with _in_its_root("courier", variant, prepare, _COURIER, _make_maildir) as running:
         yield running
