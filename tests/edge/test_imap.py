@@ -616,6 +616,18 @@ def test_a_new_target_costs_two_turns_and_tells_where_sent_mail_is(dovecot: Dove
         assert line.now.turns == turns + 4
 
 
+@pytest.mark.dovecot
+def test_folders_that_were_listed_in_an_earlier_sweep_are_listed_again(dovecot: Dovecot) -> None:
+    """A folder of sent mail that was made meanwhile is found."""
+    server, mailbox = someone(dovecot, mail(1))
+    with imap.open_account(server, PASSWORD) as account:
+        account.prepare("Bounces")
+        mailbox.create("Sent")
+        opened(account)
+
+        assert account.sent_folders() == ("Sent",)
+
+
 def test_asking_for_the_same_target_again_costs_nothing() -> None:
     """Not one octet goes over the wire."""
     with account_on(Part()) as (account, scripted):

@@ -96,7 +96,12 @@ class ImapSentReader(ImapReader):
     """See sent.SentReader. Whatever the rest of the account does, these folders are opened by EXAMINE."""
 
     _listing: stream.Reply | None = None
-    """All folders, where they have been asked for with something else; good for one question."""
+    """All folders, where they have been asked for with something else; good for one question of the same sweep."""
+
+    def state(self, folder: str) -> FolderState | None:
+        """See sweep.Reader. A sweep begins so: folders may have come and gone since the last one."""
+        self._listing = None
+        return super().state(folder)
 
     def sent_folders(self) -> tuple[str, ...]:
         """See sent.SentReader. Other people's folders, which a server may show beside the user's own, are left out."""
