@@ -87,7 +87,7 @@ def _of_every_size(series: Series) -> Iterator[Goal]:
             yield Goal(_said(series, f"{name}: moved wrongly, lost or doubled"), wrong, 0)
     row = series.row(OURS)
     if row and row.traffic and row.round_trips is not None:
-        counted = f"{row.traffic.turns} turns counted, which is an upper bound"
+        counted = f"{row.traffic.turns} turns counted"
         yield Goal(_said(series, "round trips"), row.round_trips, 10 + series.size / 20_000, remark=counted)
 
 

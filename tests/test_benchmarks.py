@@ -144,7 +144,7 @@ def test_goals_of_a_large_mailbox() -> None:
 
     assert _told(Series(100_000, wan=False, rows=(*others, slow))) == [
         "met                    100,000: bouncefiler: moved wrongly, lost or doubled: 0, goal <= 0",
-        "met                    100,000: round trips: 15, goal <= 15 (17 turns counted, which is an upper bound)",
+        "met                    100,000: round trips: 15, goal <= 15 (17 turns counted)",
         "missed by 0.05x        100,000: wall of bouncefiler over that of floor: 1.25x, goal <= 1.2x",
         "missed by 0.25x        100,000: wall over that of imapfilter: 1.25x, goal <= 1x",
         "met                    100,000: faster than imapautofiler: at least 60x, goal >= 50x (ended after 150 s)",
