@@ -39,7 +39,7 @@ _FEW = 24
 """So many literals are sooner looked for one by one than a text is cut into words."""
 
 _TELLING = re.compile(rf"[^\x00-/:-@\[-`{{-\x7f]{{{_PIECE},}}")
-"""Words that a literal can be filed under, cut as `words_of` does it."""
+"""Words that a literal can be filed under: cut at all ASCII characters that are neither letters nor digits."""
 
 _DULL = 1 << 30
 """How many literals a mere number is taken to be in: none is filed under it."""
