@@ -115,17 +115,17 @@ def recogniser(load: Callable[[], Rulebook]) -> Recogniser:
 
     Where nothing has come, recognition is not even loaded.
     """
-    tables = Tables(load)
+    rulebook = LateRulebook(load)
 
     def examine(raw: bytes, cut: bool) -> tuple[Verdict, str]:  # noqa: FBT001 - as Recogniser has it
         from bouncefiler.recognition import classify  # noqa: PLC0415
 
-        return classify.examine(raw, cut, tables.rules)
+        return classify.examine(raw, cut, rulebook.rules)
 
-    return Recogniser(lean.suspects, examine, tables.prepare)
+    return Recogniser(lean.suspects, examine, rulebook.prepare)
 
 
-class Tables:
+class LateRulebook:
     """The rules, read when there is something to judge, and while the server is being waited for."""
 
     def __init__(self, load: Callable[[], Rulebook]) -> None:
@@ -135,7 +135,7 @@ class Tables:
     def prepare(self) -> None:
         """Begin to read them, unless that has been done."""
         if self._reading is None:
-            self._reading = Thread(target=self._load, name="tables", daemon=True)
+            self._reading = Thread(target=self._load, name="rulebook", daemon=True)
             self._reading.start()
 
     @cached_property
