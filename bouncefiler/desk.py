@@ -128,7 +128,7 @@ class Desk:
         self.store.begin_run(command, present())
         report = Report()
         try:
-            with self._noted(), self._connected() as connection:
+            with self._noted(), self._connected(scope.folders[0]) as connection:
                 report = clean(connection, self.store, task_of(self.account, self.settings, scope), watcher)
         finally:
             self.store.end_run(present(), report)
@@ -333,9 +333,10 @@ class Desk:
         self.store.looked(present())
 
     @contextmanager
-    def _connected(self) -> Iterator[imap.ImapAccount]:
+    def _connected(self, first: str = "") -> Iterator[imap.ImapAccount]:
+        """Be connected; `first` is the folder that will be opened first, if known."""
         if self.connection is None:
-            self.connection = self._log_in()
+            self.connection = self._log_in(first)
         try:
             yield self.connection
         except BaseException:
@@ -343,7 +344,7 @@ class Desk:
             self.hang_up()
             raise
 
-    def _log_in(self) -> imap.ImapAccount:
+    def _log_in(self, first: str) -> imap.ImapAccount:
         server = self.account.server
         password = password_of(self.account, self.settings, self.environ)
         secret = f"{server.host}\0{server.user}\0{password}"
@@ -353,7 +354,7 @@ class Desk:
                 f"again: the account could be locked. Set a new one (`bouncefiler login {self.account.name}`)"
             )
         try:
-            connection = imap.open_account(server, password)
+            connection = imap.open_account(server, password, first=first)
         except LoginRefused:
             self.store.login_refused(self.store.key_for(secret), present())
             raise

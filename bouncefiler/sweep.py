@@ -166,6 +166,9 @@ class Mover(Protocol):
     def method(self) -> Method:
         """How this server moves. Raises CannotMove when it has no way that spares other people's mail."""
 
+    def expect(self, folder: str) -> None:
+        """Know that mail will probably go there. Nothing is done about it, but it may be asked about ahead."""
+
     def prepare(self, folder: str) -> FolderState:
         """Describe the target folder, made and subscribed first when missing. Raises FolderMissing, CannotMove."""
 
@@ -274,6 +277,11 @@ def pages(reader: Reader, ledger: Ledger, task: Task) -> Iterator[Plan]:
         yield plan_loose_ends(reader, ledger, entries, task)
     for folder in task.scope.folders:
         yield from _folder_pages(reader, ledger, folder, task)
+
+
+def _looks_back(ledger: Ledger, scope: Scope) -> bool:
+    """Whether there is a whole folder to go through, in which something to file must be expected."""
+    return scope.everything or any(ledger.watermark(folder) is None for folder in scope.folders)
 
 
 def _folder_pages(reader: Reader, ledger: Ledger, folder: str, task: Task) -> Iterator[Plan]:
@@ -556,6 +564,8 @@ def clean(account: Account, journal: Journal, task: Task, watcher: Watcher) -> R
     `carry_out` raise, and what the watcher's `check` raises.
     """
     work = _UnderWay(account, journal, watcher)
+    if _looks_back(journal, task.scope):
+        account.expect(task.policy.bounce_folder)
     try:
         for plan in pages(account, journal, task):
             work.end()  # the journal knows one open batch at a time, and so do the server's answers

@@ -144,6 +144,9 @@ class MemoryAccount:
         """See sweep.Mover."""
         return Method.MOVE if self.native else Method.COPY
 
+    def expect(self, folder: str) -> None:
+        """See sweep.Mover."""
+
     def prepare(self, folder: str) -> FolderState:
         """See sweep.Mover."""
         if folder == "INBOX":

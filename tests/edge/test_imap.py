@@ -127,6 +127,34 @@ def test_every_way_in_leads_in(dovecot: Dovecot, security: Security) -> None:
         assert opened(reader).exists == 0  # type: ignore[arg-type]
 
 
+@pytest.mark.dovecot
+def test_the_inbox_is_opened_with_the_first_question(dovecot: Dovecot) -> None:
+    """If it is known to come first; once, and not when another folder was opened since."""
+    server, _ = someone(dovecot, mail(1), mail(2))
+    for first, other, turns in (("inbox", "", 0), ("", "", 1), ("Lists", "", 1), ("INBOX", "Sent", 1)):
+        line = Line()
+        with imap.open_account(server, PASSWORD, line, first=first) as account:
+            if other:
+                assert account.look_at(other) is None
+            before = line.now.turns
+            assert opened(account).exists == 2
+            assert line.now.turns == before + turns
+            assert opened(account).exists == 2
+            assert line.now.turns == before + turns + 1
+
+
+def test_an_inbox_that_is_refused_at_first_is_asked_for_again() -> None:
+    """What is in the way is then said as ever."""
+    answers = iter(["TAG NO [SERVERBUG] not now", "TAG NO [SERVERBUG] not now either"])
+    part = Part({"SELECT": lambda _: next(answers)})
+    with (
+        playing(part) as scripted,
+        imap.open_account(scripted.server(), "secret", first="INBOX") as account,
+        pytest.raises(AccountError, match="not now either"),
+    ):
+        account.state("INBOX")
+
+
 class WithoutPlain(Recorder):
     """Makes the client believe that the server has no AUTHENTICATE PLAIN."""
 
@@ -614,6 +642,40 @@ def test_a_new_target_costs_two_turns_and_tells_where_sent_mail_is(dovecot: Dove
         assert line.now.turns == turns + 3
         assert account.sent_folders() == ()
         assert line.now.turns == turns + 4
+
+
+@pytest.mark.dovecot
+def test_an_expected_target_is_asked_about_while_mail_is_read(dovecot: Dovecot) -> None:
+    """So it costs one turn less; not what was asked in an earlier sweep: it may have been made or removed since."""
+    server, mailbox = someone(dovecot, mail(1))
+    line = Line()
+    with imap.open_account(server, PASSWORD, line) as account:
+        state = opened(account)
+        account.expect("Bounces")
+        list(account.read(state, [1], 1_000))
+        turns = line.now.turns
+        assert account.prepare("Bounces").exists == 0
+        assert line.now.turns == turns + 1
+
+        account.expect("Other")
+        list(account.read(state, [1], 1_000))
+        mailbox.create("Other")
+        opened(account)
+        assert account.prepare("Other").exists == 0
+
+    created = [command for command in line.now.commands() if command.startswith("CREATE")]
+    assert created == ['CREATE "Bounces"']
+
+
+@pytest.mark.parametrize(("capabilities", "ahead"), [("MOVE UIDPLUS", True), ("UIDPLUS", False)])
+def test_a_target_of_copies_is_asked_about_when_it_is_used(*, capabilities: str, ahead: bool) -> None:
+    """An older twin must not be taken for the copy."""
+    with account_on(Part(capabilities=f"IMAP4rev1 {capabilities}")) as (account, scripted):
+        state = opened(account)
+        account.expect("Bounces")
+        account.read(state, [1], 1_000)
+
+        assert any(command.startswith("STATUS") for command in scripted.commands()) == ahead
 
 
 @pytest.mark.dovecot

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import imaplib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -21,15 +21,18 @@ from bouncefiler.edge.imap.trouble import in_our_words, plain, refusal, said_in
 from bouncefiler.errors import CannotMove, FolderMissing, OverQuota, Unreachable
 from bouncefiler.filing.plan import MessageRef, Method, MoveBatch, uid_set
 from bouncefiler.settings import Server
-from bouncefiler.sweep import FolderState, Moved
+from bouncefiler.sweep import FolderState, Moved, Reading
 
 REMOVE_AT_ONCE = 500
 """Messages in one command that removes copied originals."""
 
 
-def open_account(server: Server, password: str, dial: Dial | None = None) -> ImapAccount:
-    """Log in to an account in order to file its mail. Raises as `open_reader`."""
-    return ImapAccount(server, log_in(server, password, dial or dial_server))
+def open_account(server: Server, password: str, dial: Dial | None = None, *, first: str = "") -> ImapAccount:
+    """Log in to an account in order to file its mail; `first` is the folder that will be opened first, if known.
+
+    Raises as `open_reader`.
+    """
+    return ImapAccount(server, log_in(server, password, dial or dial_server), first)
 
 
 class ImapAccount(ImapSentReader):
@@ -37,9 +40,11 @@ class ImapAccount(ImapSentReader):
 
     _VERB = b"SELECT"
 
-    def __init__(self, server: Server, client: Client) -> None:
-        super().__init__(server, client)
+    def __init__(self, server: Server, client: Client, first: str = "") -> None:
+        super().__init__(server, client, first)
         self._targets: dict[str, FolderState] = {}
+        self._expected = ""
+        self._asked_ahead: tuple[str, Sequence[stream.Ask]] | None = None
 
     @property
     def method(self) -> Method:
@@ -53,6 +58,27 @@ class ImapAccount(ImapSentReader):
             "EXPUNGE, which also removes what you or another program has marked as deleted. bouncefiler files nothing "
             "here; `bouncefiler preview` shows what you could move by hand"
         )
+
+    def expect(self, folder: str) -> None:
+        """See sweep.Mover. It is asked about along with the first messages that are read, which costs no turn."""
+        self._expected = folder
+
+    def state(self, folder: str) -> FolderState | None:
+        """See sweep.Reader. A sweep begins so, and what was asked in one before is of no use."""
+        self._asked_ahead = None
+        return super().state(folder)
+
+    def read(self, state: FolderState, uids: Sequence[int], octets: int) -> Iterator[Reading]:
+        """See sweep.Reader."""
+        if uids and self._expected:
+            self._ask_ahead(self._expected)
+            self._expected = ""
+        return super().read(state, uids, octets)
+
+    def _ask_ahead(self, folder: str) -> None:
+        if folder not in self._targets and "MOVE" in self._capabilities:  # else it is to be as it is now: see prepare
+            with in_our_words(self._server):
+                self._asked_ahead = folder, self._pipe.begin(*self._questions(self._names.to_server(folder)))
 
     def prepare(self, folder: str) -> FolderState:
         """See sweep.Mover. Asked again, it answers from memory: its UIDNEXT is one that was, not always one that is.
@@ -149,10 +175,11 @@ class ImapAccount(ImapSentReader):
         name = self._names.to_server(folder)
         if name == "INBOX":
             raise CannotMove("mail is never filed in INBOX: set another `bounce_folder`")
-        status = b"STATUS %s (UIDVALIDITY UIDNEXT MESSAGES)" % encoded(name)
-        # Who files something wants to know next where sent mail is: this saves a turn.
-        others = () if self._targets else (self._list("*"),)
-        listed, answer, *all_listed = self._ask(self._list(name), status, *others)
+        questions = self._questions(name)
+        ahead, self._asked_ahead = self._asked_ahead, None
+        with in_our_words(self._server):
+            asked = ahead[1] if ahead and ahead[0] == folder else self._pipe.begin(*questions)
+            listed, answer, *all_listed = self._pipe.end(asked)
         self._listing = next((reply for reply in all_listed if reply.status == "OK"), None)
         flags = flags_of(name, listed)
         self._check_purpose(folder, flags or frozenset())
@@ -160,7 +187,7 @@ class ImapAccount(ImapSentReader):
             error = self._refusal(f"describe the folder {folder!r}", answer)
             if isinstance(error, Unreachable) or (flags is not None and not flags & HOLDS_NOTHING):
                 raise error
-            answer = self._created(folder, name, flags, status)
+            answer = self._created(folder, name, flags, questions[1])
         uidvalidity = number_in(answer, b"UIDVALIDITY")
         if answer.status != "OK" or not uidvalidity:
             raise self._refusal(f"describe the folder {folder!r}", answer)
@@ -169,6 +196,12 @@ class ImapAccount(ImapSentReader):
         )
         self._check_alias(state)
         return state
+
+    def _questions(self, name: str) -> tuple[bytes, ...]:
+        """Return what is to be asked about a target: is it there and what is it for, how is it numbered."""
+        status = b"STATUS %s (UIDVALIDITY UIDNEXT MESSAGES)" % encoded(name)
+        # Who files something wants to know next where sent mail is: this saves a turn.
+        return (self._list(name), status, *(() if self._targets else (self._list("*"),)))
 
     def _check_purpose(self, folder: str, flags: frozenset[str]) -> None:
         """Servers empty these folders by themselves (RFC 6154); where they do not say which, go by the usual names."""

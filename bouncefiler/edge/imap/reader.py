@@ -84,17 +84,20 @@ class ImapReader:
 
     _VERB = b"EXAMINE"
 
-    def __init__(self, server: Server, client: Client) -> None:
+    def __init__(self, server: Server, client: Client, first: str = "") -> None:
+        """Take over a client that has just logged in; `first` is the folder that will be opened first, if known."""
         self._server = server
         self._client = client
         self._pipe = IdlePipe(client.transport.wire)
         self._capabilities = frozenset(client.transport.capabilities)
         self._selected: Selected | None = None
+        self._opening: stream.Reply | None = None
+        """The answer to the opening of INBOX, which nobody has asked for yet."""
         self._verb = self._VERB
         self._names = Names()
         self.window = WINDOW
         try:
-            self._introduce()
+            self._introduce(opens_inbox=first.upper() == "INBOX")
         except BaseException:
             client.shutdown()
             raise
@@ -218,8 +221,11 @@ class ImapReader:
         ranges = self._ranges(now, first_uid, READ_AT_ONCE)
         return self._readings(now, ranges, b"BODY[HEADER]", MAX_HEADER_OCTETS)
 
-    def _introduce(self) -> None:
-        """Say who we are, which some servers want before anything else (163.com), and learn how they name folders."""
+    def _introduce(self, *, opens_inbox: bool) -> None:
+        """Say who we are, which some servers want before anything else (163.com), and learn how they name folders.
+
+        INBOX has the same name everywhere: if it is what comes next, it is opened in the same go.
+        """
         commands = []
         if "ID" in self._capabilities:  # RFC 2971
             commands.append(b'ID ("name" "bouncefiler" "version" %s)' % quoted(__version__.encode()))
@@ -227,9 +233,17 @@ class ImapReader:
             commands.append(b"NAMESPACE")
         else:
             commands.append(b'LIST "" ""')
+        if opens_inbox:
+            commands.append(self._verb + b' "INBOX"')
         begun = time.monotonic()
-        self._names = names_of(self._ask(*commands)[-1].lines)
-        self._compress(time.monotonic() - begun)
+        with in_our_words(self._server):
+            asked = self._pipe.begin(*commands)
+            self._pipe.end(asked[:1])
+            round_trip = time.monotonic() - begun  # to open a large folder takes longer
+            last = self._pipe.end(asked)[-1]
+        self._names = names_of(last.lines)
+        self._opening = last if opens_inbox else None
+        self._compress(round_trip)
 
     def _compress(self, round_trip: float) -> None:
         """Have both directions compressed (RFC 4978), where that is wanted and offered. Comes after login, always."""
@@ -367,7 +381,10 @@ class ImapReader:
         with in_our_words(self._server):
             self._pipe.drain()  # UIDs of the old folder are not to be taken for those of the new one
         self._selected = None  # RFC 3501, 6.3.1: nor is the old one any more, whatever the answer
-        reply = self._ask(self._verb + b" " + encoded(name))[0]
+        opening, self._opening = self._opening, None
+        if opening is None or opening.status != "OK" or (name, self._verb) != ("INBOX", self._VERB):
+            opening = self._ask(self._verb + b" " + encoded(name))[0]
+        reply = opening
         if reply.status != "OK":
             error = self._refusal(f"open the folder {folder!r}", reply)
             if isinstance(error, Unreachable) or not self._missing(name):
