@@ -22,12 +22,13 @@ from bouncefiler.backscatter import advice, volume
 from bouncefiler.backscatter.domains import Offline
 from bouncefiler.backscatter.provenance import Attribution, Provenance, Reason
 from bouncefiler.edge.memory import Folder, MemoryAccount, Stored
-from bouncefiler.edge.store import KEPT, Store, open_for_reading, open_store
+from bouncefiler.edge.store import KEPT, Store, StoreReader, open_for_reading, open_store
 from bouncefiler.filing.plan import Arrival, FilingPolicy, Judged, MessageRef, Method, Move, MoveBatch, Plan, Watermark
 from bouncefiler.lookout import Lookout
 from bouncefiler.recognition.identity import Fingerprint
 from bouncefiler.recognition.outgoing import Outgoing
 from bouncefiler.recognition.verdict import Cause, Kind, Original, Recipient, Verdict
+from bouncefiler.report.chronicle import MAX_DEAD, MAX_STRANGERS
 from bouncefiler.sent import SentMark
 from bouncefiler.settings import Account, EnvironmentVariable, Server
 from bouncefiler.sweep import FolderState, Moved, Recogniser, Report, Scope, Task, clean
@@ -149,14 +150,19 @@ def quiet(store: Store) -> None:
     store.watermark("INBOX")
 
 
-def status(path: Path, now: datetime) -> None:
+def told(store: StoreReader, now: datetime) -> None:
     """Ask what `status` and `report` ask (app.chronicle)."""
+    store.daily((now - 29 * DAY).date())
+    volume.past_waves(store.history(now - KEPT), now)
+    store.last_look(), store.incidents(50), store.told(50), store.undelivered(), store.watched_since()
+    store.filed_by_folder(), store.filed_count(now - DAY), store.filed_count(now - 7 * DAY)
+    store.dead_addresses(MAX_DEAD, MAX_STRANGERS), store.dead_count()
+
+
+def status(path: Path, now: datetime) -> None:
+    """Open the file, and ask that."""
     with open_for_reading(path) as store:
-        store.daily((now - 29 * DAY).date())
-        volume.past_waves(store.history(now - KEPT), now)
-        store.last_look(), store.incidents(50), store.told(50), store.undelivered(), store.watched_since()
-        store.filed_by_folder(), store.filed_count(now - DAY), store.filed_count(now - 7 * DAY)
-        store.dead_addresses()
+        told(store, now)
 
 
 # ── the table ────────────────────────────────────────────────────────────────────────────────────────────────────────

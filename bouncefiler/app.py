@@ -31,7 +31,7 @@ from bouncefiler.parts import (
     urls_to_notify,
 )
 from bouncefiler.recognition.verdict import Cause, Verdict
-from bouncefiler.report.chronicle import Chronicle, DeadAddress
+from bouncefiler.report.chronicle import MAX_DEAD, MAX_STRANGERS, Chronicle, DeadAddress
 from bouncefiler.settings import Account, KeyringEntry, Settings
 from bouncefiler.sweep import Scope, pages
 
@@ -162,7 +162,8 @@ def chronicle(account: Account, settings: Settings, environ: Mapping[str, str], 
             filed=store.filed_by_folder(),
             filed_day=store.filed_count(now - timedelta(days=1)),
             filed_week=store.filed_count(now - timedelta(weeks=1)),
-            dead=store.dead_addresses(),
+            dead=store.dead_addresses(MAX_DEAD, MAX_STRANGERS),
+            dead_count=store.dead_count(),
             undelivered=store.undelivered(),
         )
 

@@ -16,6 +16,12 @@ from bouncefiler.recognition.verdict import Cause, Kind
 
 T = TypeVar("T")
 
+MAX_DEAD, MAX_STRANGERS = 200, 30
+"""So many dead addresses are told of that the owner wrote to, and so many others; `export` has them all.
+
+A forged wave leaves thousands that nobody here has ever written to.
+"""
+
 STALE = timedelta(days=2)
 """When nobody has looked into the mailbox for so long, nobody would notice a wave either."""
 
@@ -157,6 +163,9 @@ class Chronicle:
     filed_week: int
     """Filed by the runs of the last seven days."""
     dead: tuple[DeadAddress, ...]
+    """The latest: up to MAX_DEAD that the owner wrote to, then up to MAX_STRANGERS others."""
+    dead_count: int
+    """How many there are in all."""
     undelivered: tuple[Undelivered, ...]
 
     @property

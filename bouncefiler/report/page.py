@@ -23,7 +23,7 @@ from bouncefiler.recognition.verdict import Cause, Kind
 from bouncefiler.render import clean_text
 from bouncefiler.report import charts
 from bouncefiler.report.charts import Bar, Chart, Series
-from bouncefiler.report.chronicle import GROUPS, Chronicle, DeadAddress, Group, State, states
+from bouncefiler.report.chronicle import GROUPS, Chronicle, Group, State, states
 from bouncefiler.report.speech import Speech, through
 from bouncefiler.report.status import began, state_lines
 
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
 MARK = '<meta name="generator" content="bouncefiler '
 """By this a page of ours is known."""
-
-MAX_DEAD, MAX_STRANGERS = 200, 30
-"""So many addresses are on the page that the owner wrote to, and so many others; `export` has them all."""
 
 MAX_NOTICES = 12
 """So many times that the owner was told of one incident, the latest."""
@@ -319,7 +316,7 @@ def _causes(told: Chronicle, speech: Speech) -> Iterator[tuple[str, str, str]]:
 
 def _dead(told: Chronicle, speech: Speech) -> Iterator[tuple[str, ...]]:
     labels = speech.texts["page"]["provenance"]
-    for dead in _shown(told):
+    for dead in told.dead:
         yield (
             clean_text(dead.address, 100),
             speech.cause(dead.cause),
@@ -329,16 +326,9 @@ def _dead(told: Chronicle, speech: Speech) -> Iterator[tuple[str, ...]]:
         )
 
 
-def _shown(told: Chronicle) -> tuple[DeadAddress, ...]:
-    """Choose the dead addresses to show: a forged wave leaves thousands that nobody here has ever written to."""
-    known = [dead for dead in told.dead if dead.sent_by_you]
-    others = [dead for dead in told.dead if not dead.sent_by_you]
-    return (*known[:MAX_DEAD], *others[:MAX_STRANGERS])
-
-
 def _dead_cut(told: Chronicle, speech: Speech) -> str:
-    shown = len(_shown(told))
-    if shown == len(told.dead):
+    shown = len(told.dead)
+    if shown == told.dead_count:
         return ""
     text = speech.texts["page"]["dead"]["more"]
-    return str(text.format(shown=speech.number(shown), n=speech.number(len(told.dead))))
+    return str(text.format(shown=speech.number(shown), n=speech.number(told.dead_count)))

@@ -79,7 +79,7 @@ def _rows(told: Chronicle, speech: Speech, encoding: str) -> Iterator[tuple[str,
     everything = sum(filed.count for filed in told.filed)
     day, week, whole = (speech.number(n) for n in (told.filed_day, told.filed_week, everything))
     yield text["filed"], text["filed-count"].format(day=day, week=week, all=whole)
-    yield text["dead"], speech.number(len(told.dead))
+    yield text["dead"], speech.number(told.dead_count)
 
 
 def _at_work(at_work: AtWork | None, speech: Speech) -> str:
@@ -176,7 +176,7 @@ def status_json(told: Chronicle) -> Json:
             "week": told.filed_week,
             "folders": {filed.folder: filed.count for filed in told.filed},
         },
-        "dead_addresses": len(told.dead),
+        "dead_addresses": told.dead_count,
         "undelivered": [
             {
                 "channel": alert.channel,

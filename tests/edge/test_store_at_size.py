@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.state import DAY, NOW, SPAN, fill, quiet, sweep
+from benchmarks.state import DAY, NOW, SPAN, fill, quiet, sweep, told
 from bouncefiler.edge.store import KEPT, Store, open_store
 from bouncefiler.edge.store.database import pragma
 from tests.edge.test_store import look_at_everything
@@ -77,6 +77,38 @@ def test_each_index_is_needed_for_that(store: Store, index: str) -> None:
     store._db.execute(f"DROP INDEX {index}")
 
     assert set(scans(store)) > set(COUNTED)
+
+
+READ_WHOLE = frozenset({"move USING COVERING INDEX move_filed", "failure USING COVERING INDEX failure_address"})
+"""What `status` and `report` go through: of each row, no more than they ask for."""
+
+
+def read_whole(store: Store) -> set[str]:
+    """Ask what `status` and `report` ask: which tables that grow, or indexes of them, are gone through?"""
+    statements: set[str] = set()
+    store._db.set_trace_callback(statements.add)
+    told(store, NOW)
+    store._db.set_trace_callback(None)
+    steps = [
+        str(row[3]).removeprefix("SCAN ")
+        for sql in statements
+        if sql.startswith(("SELECT", "WITH"))
+        for row in store._db.execute(f"EXPLAIN QUERY PLAN {sql}")
+        if str(row[3]).startswith("SCAN")
+    ]
+    assert len(steps) > 5
+    return {step for step in steps if step.split()[0] in GROWS}
+
+
+def test_status_and_report_read_no_table_that_grows(store: Store) -> None:
+    assert read_whole(store) == READ_WHOLE
+
+
+@pytest.mark.parametrize("index", ["move_filed", "failure_address"])
+def test_each_index_is_needed_for_that_too(store: Store, index: str) -> None:
+    store._db.execute(f"DROP INDEX {index}")
+
+    assert read_whole(store) - READ_WHOLE
 
 
 def test_what_is_forgotten_is_still_counted_and_its_room_given_back(store: Store) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -30,9 +31,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def attribute(store: Store, provenance: Provenance) -> None:
+def attribute(store: Store, provenance: Provenance, now: datetime = NOON, *, settled: bool = True) -> None:
     found = Attribution(provenance, Reason.NOTHING)
-    store.attribute(((pending, found, True) for pending in store.pending(NOON)), NOON)
+    store.attribute(((pending, found, settled) for pending in store.pending(now)), now)
 
 
 def test_what_was_filed_is_counted_by_folder(store: Store) -> None:
@@ -83,7 +84,19 @@ def test_addresses_that_the_owner_wrote_to_come_first_and_those_of_forged_mail_n
 
     found = [(dead.address, dead.provenance) for dead in store.dead_addresses()]
     assert found == [(CLARA, Provenance.GENUINE), (HUGO, Provenance.UNKNOWN)]
-    assert [dead.address for dead in store.dead_addresses(limit=1)] == [CLARA]
+    assert [dead.address for dead in store.dead_addresses(1, 0)] == [CLARA]
+    assert [dead.address for dead in store.dead_addresses(0, 1)] == [HUGO]
+    assert store.dead_count() == 2
+
+
+def test_whose_mail_failed_may_turn_out_later(store: Store) -> None:
+    file(store, [bounce(1, CLARA, NOON)], NOON)
+    told = []
+    for days, provenance in enumerate((Provenance.FORGED, Provenance.GENUINE, Provenance.UNKNOWN)):
+        attribute(store, provenance, NOON + 2 * days * DAY, settled=False)
+        told.append([dead.provenance for dead in store.dead_addresses()])
+
+    assert told == [[], [Provenance.GENUINE], [Provenance.UNKNOWN]]
 
 
 def test_incidents_are_told_newest_first_with_what_was_said(store: Store) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import sqlite3
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from bouncefiler.backscatter.incident import Diagnosis, Notice
 from bouncefiler.backscatter.provenance import Provenance
 from bouncefiler.edge.store import MIGRATIONS, StoreReader, open_store
 from bouncefiler.edge.store.database import connect
+from bouncefiler.edge.store.rows import moment_of
+from bouncefiler.edge.store.schema import CAUSES, PROVENANCES
 from bouncefiler.errors import StoreBroken
 from bouncefiler.recognition.identity import Fingerprint
 from bouncefiler.recognition.outgoing import contact_key
@@ -98,9 +101,9 @@ ROWS: Mapping[str, tuple[str, int, Callable[[int], tuple[Any, ...]]]] = {
     ),
     "returned": ("fingerprint header", 1_000, lambda n: (octets(2 * n + 1), b"h%d" % (2 * n + 1))),
     "failure": (
-        "fingerprint address received_at cause permanent",
+        "fingerprint address received_at cause permanent provenance",
         3_000,
-        lambda n: (octets(n), f"r{n % 900}@example.net", AT - n * 700, n % 16, n % 2),
+        lambda n: (octets(n), f"r{n % 900}@example.net", AT - n * 700, n % 16, n % 2, n % 3),
     ),
     "told": (
         "incident at notice diagnosis count total",
@@ -130,6 +133,7 @@ QUESTIONS: Mapping[str, Callable[[StoreReader], object]] = {
     "causes": lambda reader: reader.causes(LONG_AGO, NOON),
     "daily": lambda reader: reader.daily(LONG_AGO.date()),
     "dead_addresses": lambda reader: reader.dead_addresses(),
+    "dead_count": lambda reader: reader.dead_count(),
     "failed_for_good": lambda reader: reader.failed_for_good(LONG_AGO, 5_000),
     "filed": lambda reader: reader.filed(SOME),
     "filed_as": lambda reader: [reader.filed_as(n) for n in range(0, 3_000, 11)],
@@ -165,7 +169,7 @@ QUESTIONS: Mapping[str, Callable[[StoreReader], object]] = {
     "watermark": lambda reader: reader.watermark("INBOX1"),
     "written_to": lambda reader: reader.written_to({"c3@example.net", "nobody@example.net"}),
 }
-CAN_BE_ASKED_OF = {1: 17, 2: 30, 3: 38}
+CAN_BE_ASKED_OF = {1: 17, 2: 28, 3: 36, 4: 37}
 """How many of them the present statements ask of a file of an earlier version, before it is migrated."""
 
 
@@ -246,6 +250,34 @@ def test_header_blocks_that_waited_go_on_waiting(path: Path, made: Mapping[int, 
         waiting = {pending.fingerprint: pending.signed for pending in store.pending(NOON, 5_000)}
 
     assert waiting == {octets(n).hex(): b"h%d" % n if n % 2 else b"" for n in range(2_000)}
+
+
+@pytest.mark.parametrize("version", [2, 3, 4])
+def test_addresses_that_were_dead_are_dead(path: Path, made: Mapping[int, Made], version: int) -> None:
+    """Whose mail it was that failed, an earlier version looked up in the sightings."""
+    path.write_bytes(made[version].octets)
+    failed: dict[str, list[tuple[int, bool, int]]] = defaultdict(list)
+    for n in range(3_000):
+        if (provenance := PROVENANCES[n % 3]) is not Provenance.FORGED:
+            failed[f"r{n % 900}@example.net"].append((AT - n * 700, provenance is Provenance.GENUINE, n))
+    dead = {
+        (
+            address,
+            CAUSES[last[2] % 16],
+            moment_of(min(all_)[0]),
+            moment_of(last[0]),
+            len(all_),
+            any(g for _, g, _ in all_),
+        )
+        for address, all_ in failed.items()
+        if (last := max(all_))[2] % 2
+    }
+    with open_store(path, holder="now") as store:
+        found = store.dead_addresses()
+
+    assert len(dead) > 100
+    assert {(d.address, d.cause, d.first, d.last, d.count, d.sent_by_you) for d in found} == dead
+    assert [(d.sent_by_you, d.last) for d in found] == sorted(((d.sent_by_you, d.last) for d in found), reverse=True)
 
 
 CUTS = [(version, done) for version in EARLIER for done in range(len(MIGRATIONS[version]) + 1)]

@@ -39,6 +39,7 @@ QUIET = Chronicle(
     filed_day=0,
     filed_week=0,
     dead=(),
+    dead_count=0,
     undelivered=(),
 )
 

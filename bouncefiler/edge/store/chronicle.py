@@ -47,19 +47,25 @@ class ChronicleReader(Base):
         """Return how many messages were moved where, without those that were put back, the fullest folder first."""
         return self._read(
             lambda row: Filed(row[0], row[1], moment_of(row[2])),
-            f"SELECT target, count(*), max(began) {_FILED} GROUP BY target ORDER BY count(*) DESC, target",
+            _FILED_BY_FOLDER,
         )
 
     def filed_count(self, since: datetime) -> int:
         """Return how many messages were moved by the runs that began at `since` or later, and not put back."""
-        return only(self._read(first_column, f"SELECT count(*) {_FILED} AND began >= ?", (epoch(since),))) or 0
+        return only(self._read(first_column, _FILED_COUNT, (epoch(since),))) or 0
 
-    def dead_addresses(self, limit: int = -1) -> tuple[DeadAddress, ...]:
+    def dead_addresses(self, limit: int = -1, strangers: int = -1) -> tuple[DeadAddress, ...]:
         """Return the addresses whose last failure was for good; those that the owner wrote to first, then the latest.
 
-        Without those of mail that is known to be forged; of most other mail nobody knows. -1 is no limit.
+        At most `limit` of those, and so many `strangers`; -1 is all. Without those of mail that is known to be forged;
+        of most other mail nobody knows.
         """
-        return self._read(_to_dead, _DEAD, (PROVENANCES.index(Provenance.FORGED), limit))
+        whose = ((1, limit), (0, strangers))
+        return tuple(dead for which in whose for dead in self._read(_to_dead, _LIST_DEAD, which))
+
+    def dead_count(self) -> int:
+        """Return how many addresses `dead_addresses` has without limits."""
+        return only(self._read(first_column, _COUNT_DEAD)) or 0
 
     def undelivered(self) -> tuple[Undelivered, ...]:
         """Return the alerts that were tried and could not be delivered, the oldest first."""
@@ -108,18 +114,31 @@ def _to_dead(row: Row) -> DeadAddress:
     return DeadAddress(address, CAUSES[cause], moment_of(first), moment_of(last), count, whose)
 
 
-_FILED = (
-    "FROM move JOIN batch ON batch.id = move.batch JOIN run ON run.id = batch.run"
-    f" WHERE state = 1 AND undoes IS NULL AND {NOT_UNDONE}"
-)
+# CROSS JOIN: from the runs, which are few, to their moves.
+_FILED_COUNT = f"""SELECT count(*)
+    FROM run CROSS JOIN batch ON batch.run = run.id CROSS JOIN move ON move.batch = batch.id
+    WHERE began >= ? AND state = 1 AND undoes IS NULL AND {NOT_UNDONE}"""  # noqa: S608 - ours
 
-# Of two failures in one second, the one that is not for good is taken for the last.
-_DEAD = f"""SELECT address, cause, first, last, count, genuine FROM (
-    SELECT address, failure.cause AS cause, permanent, min(failure.received_at) OVER every AS first,
-        max(failure.received_at) OVER every AS last, count(*) OVER every AS count,
-        max(coalesce(provenance = {PROVENANCES.index(Provenance.GENUINE)}, 0)) OVER every AS genuine,
-        row_number() OVER (PARTITION BY address ORDER BY failure.received_at DESC, permanent) AS place
-    FROM failure LEFT JOIN sighting ON sighting.fingerprint = failure.fingerprint
-    WHERE coalesce(provenance, 0) <> ?
-    WINDOW every AS (PARTITION BY address))
-WHERE place = 1 AND permanent ORDER BY genuine DESC, last DESC, address LIMIT ?"""  # noqa: S608 - numbers only
+# Counted by batch, in an index; taken off is what was put back, of which there is little.
+_FILED_BY_FOLDER = """WITH
+    moved AS (SELECT batch, count(*) AS number FROM move WHERE state = 1 AND undoes IS NULL GROUP BY batch),
+    undone AS (SELECT move.batch AS batch, count(DISTINCT move.id) AS number
+        FROM move AS back CROSS JOIN move ON move.id = back.undoes
+        WHERE back.undoes IS NOT NULL AND back.state = 1 AND move.state = 1 AND move.undoes IS NULL GROUP BY 1)
+SELECT target, sum(moved.number - coalesce(undone.number, 0)) AS total, max(began)
+    FROM moved JOIN batch ON batch.id = moved.batch JOIN run ON run.id = batch.run
+    LEFT JOIN undone ON undone.batch = moved.batch
+    WHERE moved.number > coalesce(undone.number, 0) GROUP BY target ORDER BY total DESC, target"""
+
+# One number says when the last failure was, and in its last bit whether it may pass: of two in one second, such a one
+# is taken for the last.
+_LAST = "max(received_at * 2 + NOT permanent)"
+_DEAD = f"""SELECT address, {_LAST} / 2 AS last, min(received_at) AS first, count(*) AS number,
+        max(provenance = {PROVENANCES.index(Provenance.GENUINE)}) AS genuine
+    FROM failure WHERE provenance <> {PROVENANCES.index(Provenance.FORGED)}
+    GROUP BY address HAVING {_LAST} % 2 = 0"""  # noqa: S608 - numbers only
+_COUNT_DEAD = f"SELECT count(*) FROM ({_DEAD})"  # noqa: S608 - as above
+_LIST_DEAD = f"""SELECT address, (SELECT cause FROM failure WHERE failure.address = dead.address
+        AND received_at = dead.last AND permanent AND provenance <> {PROVENANCES.index(Provenance.FORGED)}
+        ORDER BY fingerprint LIMIT 1), first, last, number, genuine
+    FROM (SELECT * FROM ({_DEAD}) WHERE genuine = ? ORDER BY last DESC, address LIMIT ?) AS dead"""  # noqa: S608 - numbers only

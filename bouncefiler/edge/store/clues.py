@@ -74,9 +74,8 @@ class ClueReader(Base):
         """Return the latest addresses that mail of the owner's could not be delivered to, and never will be."""
         return self._read(
             lambda row: str(row[0]),
-            "SELECT address FROM failure JOIN sighting ON sighting.fingerprint = failure.fingerprint"
-            " WHERE permanent AND failure.received_at > ? AND provenance = ?"
-            " GROUP BY address ORDER BY max(failure.received_at) DESC, address LIMIT ?",
+            "SELECT address FROM failure WHERE permanent AND received_at > ? AND provenance = ?"
+            " GROUP BY address ORDER BY max(received_at) DESC, address LIMIT ?",
             (epoch(since), PROVENANCES.index(Provenance.GENUINE), limit),
         )
 

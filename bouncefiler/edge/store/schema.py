@@ -166,5 +166,18 @@ _FOURTH = (
     "CREATE INDEX sent_sent_at ON sent (sent_at, recipients, mailing)",
 )
 
-MIGRATIONS: Migrations = (_FIRST, _SECOND, _THIRD, _FOURTH)
+_FIFTH = (
+    # What status and report ask of a year must not look up a million bounces one by one: indexes hold all of it, and a
+    # failure has the provenance of its sighting.
+    "ALTER TABLE failure ADD COLUMN provenance INTEGER NOT NULL DEFAULT 0",
+    """UPDATE failure SET provenance = (SELECT provenance FROM sighting WHERE fingerprint = failure.fingerprint)
+        WHERE fingerprint IN (SELECT fingerprint FROM sighting WHERE provenance <> 0)""",
+    "DROP INDEX failure_address",
+    "CREATE INDEX failure_address ON failure (address, received_at, permanent, cause, provenance)",
+    """CREATE TRIGGER sighting_judged AFTER UPDATE OF provenance ON sighting WHEN new.provenance <> old.provenance BEGIN
+        UPDATE failure SET provenance = new.provenance WHERE fingerprint = new.fingerprint; END""",
+    "CREATE INDEX move_filed ON move (batch, state, undoes) WHERE state = 1 AND undoes IS NULL",
+)
+
+MIGRATIONS: Migrations = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)
 """Statements that make version n + 1 of the schema out of version n. What was released is never edited."""
