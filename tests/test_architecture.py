@@ -30,6 +30,16 @@ FLOORS = [  # top to bottom; a room may import from the floors below it, and fro
     {"__init__"},
 ]
 
+INSIDE = {  # the same for the modules of a folder; those of one floor don't know each other
+    "cli": [
+        {"__init__"},
+        {"alerts", "answers", "filing", "past", "reports", "setup"},
+        {"accounts"},
+        {"options", "terminal"},
+        {"late"},
+    ],
+}
+
 BESIDE = {  # the few imports that stay on their floor
     ("config", "settings"),
     ("render", "settings"),
@@ -128,12 +138,24 @@ def floor(room: str) -> int:
     return next((i for i, rooms in enumerate(FLOORS) if room in rooms), -1)
 
 
+def storey(name: str, folder: str) -> int | None:
+    """Return the module's floor in the folder, -1 when it has none; None when it is not in there."""
+    if name != folder and not name.startswith(f"{folder}."):
+        return None
+    name = name.removeprefix(folder).removeprefix(".") or "__init__"
+    return next((i for i, names in enumerate(INSIDE[folder]) if name in names), -1)
+
+
 def door(name: str) -> str:
     """Return which door a module of the edge belongs to: itself, or the folder that it is in."""
     return ".".join(name.split(".")[:2])
 
 
 def goes_down(importer: str, imported: str) -> bool:
+    for folder in INSIDE:
+        above, below = storey(importer, folder), storey(imported, folder)
+        if above is not None and below is not None:
+            return above < below
     room, other = importer.partition(".")[0], imported.partition(".")[0]
     if room == other == "edge":  # no door knows another one, so that each can be replaced alone
         return imported == "edge" or door(importer) == door(imported)
@@ -150,7 +172,7 @@ def import_faults(module: Module, imported: str, known: set[str]) -> Iterator[st
         yield f"{module.name} imports {other}, which is not below it"
     if (other or package).partition(".")[0] in CLOSED.get(module.room, ()):
         yield f"{module.name} imports {other or package}, which {module.room} must not know"
-    if not other and DOORS.get(package, door(module.name)) != door(module.name):
+    if not other and DOORS.get(package, module.name) not in {module.name, door(module.name), module.room}:
         yield f"{module.name} imports {package}, whose door is {DOORS[package]}"
     if not other and package not in DOORS and package not in sys.stdlib_module_names:
         yield f"{module.name} imports {package}, which has no door yet"
@@ -176,6 +198,12 @@ def faults(package: Path) -> list[str]:
     house = list(modules(package))
     known = {module.name for module in house}
     found = [f"{module.name} is on no floor" for module in house if floor(module.room) < 0]
+    found += [
+        f"{each.name} is on no floor of {folder}"
+        for each in house
+        for folder in INSIDE
+        if storey(each.name, folder) == -1
+    ]
     for module in house:
         found += [fault for imported in imports(module) for fault in import_faults(module, imported, known)]
         found += word_faults(module)
@@ -213,12 +241,16 @@ def test_the_house_stands() -> None:
         ("app", "def clean(dry_run): ...", "app:1 has a dry_run: preview is made of what cannot move mail instead"),
         ("sweep", "from . import config", "sweep imports .config: say bouncefiler.… instead of dots"),
         ("utils", "", "utils is on no floor"),
+        ("cli/utils", "", "cli.utils is on no floor of cli"),
+        ("cli/late", "import bouncefiler.cli.terminal", "cli.late imports cli.terminal, which is not below it"),
+        ("cli/past", "import bouncefiler.cli.filing", "cli.past imports cli.filing, which is not below it"),
     ],
 )
 def test_a_broken_rule_is_named(tmp_path: Path, module: str, code: str, fault: str) -> None:
     """Each rule can fail, and says who broke it with what."""
 
-    for name in ("backscatter/__init__", "config", "edge/__init__", "edge/store", "sweep", module):
+    others = "backscatter/__init__", "cli/filing", "cli/terminal", "config", "edge/__init__", "edge/store", "sweep"
+    for name in (*others, module):
         path = tmp_path / f"{name}.py"
         path.parent.mkdir(exist_ok=True)
         path.write_text(code if name == module else "", encoding="utf-8")

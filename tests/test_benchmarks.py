@@ -234,12 +234,12 @@ def test_who_takes_part_starts_as_it_is_installed(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     contestants.compile_ours()
 
-    source = contestants.ROOT / "bouncefiler" / "cli.py"
+    source = contestants.ROOT / "bouncefiler" / "cli" / "__init__.py"
     found = subprocess.run(
         [sys.executable, "-v", "-c", "import bouncefiler.cli, os; print('bytecode' in os.environ)"],
         check=True, capture_output=True, text=True, env=contestants.environ(), cwd=contestants.ROOT,
     )  # fmt: skip
-    assert f"code object from '{source.parent}/__pycache__/cli." in found.stderr
+    assert f"code object from '{source.parent}/__pycache__/__init__." in found.stderr
     assert not [name for name in contestants.environ() if name.startswith("PYTHON")]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bouncefiler.cli import Listed, main
 from bouncefiler.edge.store import open_store
 from bouncefiler.filing.plan import Arrival, Judged, MessageRef, Method, Move, MoveBatch
 from bouncefiler.recognition.identity import Fingerprint
@@ -168,12 +169,39 @@ def test_help_loads_nothing_heavy() -> None:
         "bouncefiler.render",
         "bouncefiler.sweep",
     }
-    code = "import sys, bouncefiler.cli; print(*sys.modules)"
+    start = "import sys; from bouncefiler.cli import main; "
+    all_commands = "[command.load() for command in main.commands.values()]; "
+    help_alone = "main(['--help'], standalone_mode=False); "
 
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    listed = modules_after(start + help_alone)
+    loaded = modules_after(start + all_commands)
 
-    assert "click" in loaded
-    assert not heavy & set(loaded)
+    assert "click" in listed
+    assert {name for name in listed if name.startswith("bouncefiler.")} == {"bouncefiler.cli", "bouncefiler.errors"}
+    assert "bouncefiler.cli.filing" in loaded
+    assert not heavy & (listed | loaded)
+
+
+def modules_after(code: str) -> set[str]:
+    code += "print('modules', *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.rpartition("modules ")[2].split())
+
+
+def test_each_command_is_listed_with_its_module() -> None:
+    """What --help lists can be called by that name, and is found where it is said to be."""
+
+    listed = [command for command in main.commands.values() if isinstance(command, Listed)]
+
+    assert len(listed) == len(main.commands) == 14
+    assert [command.load().name for command in listed] == [command.name for command in listed]
+
+
+def test_a_mistyped_command_is_guessed(tmp_path: Path) -> None:
+    done = bouncefiler("previw", home=tmp_path)
+
+    assert done.returncode == 2
+    assert b"preview" in done.stderr
 
 
 def configured(home: Path, text: str) -> None:
