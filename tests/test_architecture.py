@@ -38,6 +38,15 @@ INSIDE = {  # the same for the modules of a folder; those of one floor don't kno
         {"options", "terminal"},
         {"late"},
     ],
+    "service": [
+        {"__init__"},
+        {"process"},
+        {"loop"},
+        {"timetable"},
+        {"account"},
+        {"job", "retry", "trouble"},
+        {"clock"},
+    ],
 }
 
 BESIDE = {  # the few imports that stay on their floor
@@ -51,7 +60,7 @@ BESIDE = {  # the few imports that stay on their floor
 
 DOORS = {  # each package from outside → the one module, or folder of modules, that knows it
     "apprise": "edge.notify",
-    "apscheduler": "service",
+    "apscheduler": "service.timetable",
     "click": "cli",
     "dkim": "edge.dkim",
     "dns": "edge.dns",

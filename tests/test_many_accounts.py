@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from bouncefiler.service import MOST_WORKERS
+from bouncefiler.service.timetable import MOST_WORKERS
 from tests import dovecot
 from tests.dovecot import Dovecot, Mail, Variant
 from tests.test_service import FIVE_MINUTES, HOUR, Bench, bench  # noqa: F401 - a fixture

@@ -39,19 +39,11 @@ from bouncefiler.errors import (
     Unreachable,
     Untrusted,
 )
-from bouncefiler.service import (
-    Clock,
-    Hush,
-    Job,
-    Retry,
-    Service,
-    Then,
-    Tick,
-    back_off,
-    describe,
-    one_line,
-    react,
-)
+from bouncefiler.service import Job, Tick
+from bouncefiler.service.clock import Clock
+from bouncefiler.service.loop import Service
+from bouncefiler.service.retry import Retry, Then, back_off, react
+from bouncefiler.service.trouble import Hush, describe, one_line
 
 HOUR = 3_600.0
 FIVE_MINUTES = timedelta(minutes=5)
