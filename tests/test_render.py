@@ -39,9 +39,11 @@ from bouncefiler.recognition.identity import Fingerprint
 from bouncefiler.recognition.status import EnhancedStatus
 from bouncefiler.recognition.verdict import Cause, Evidence, Kind, Original, Recipient, Verdict
 from bouncefiler.render import (
+    Column,
     Document,
     Look,
     Overview,
+    Table,
     Words,
     alert,
     alert_json,
@@ -187,6 +189,23 @@ def test_preview_on_a_terminal() -> None:
         """)
 
 
+def test_a_terminal_that_is_too_narrow_for_a_table_gets_its_cells_one_below_the_other() -> None:
+    """Half a date and half an address in each of five columns say nothing."""
+
+    text = shown(preview(some(), zone=UTC), Look(width=40))
+    assert "received: 2026-03-01 13:00\n" in text
+    assert "why: delayed: unreachable\n" in text
+
+
+def test_facts_are_not_cut_off() -> None:
+    """What stands beside a fact's name may be a command to type, or a bar for today."""
+
+    facts = Table(
+        "Details", (Column("", 20, 10), Column("", 120, 20)), (("at work", "nobody now; say: bouncefiler run"),)
+    )
+    assert shown((facts,), Look(width=40)) == "Details\nat work  nobody now; say: bouncefiler\n         run\n"
+
+
 def test_colours_change_nothing_but_colours() -> None:
     """Without its colour codes, the terminal's text is the same."""
 
@@ -262,7 +281,7 @@ def test_several_targets_are_counted_each() -> None:
 @pytest.mark.parametrize(
     ("scanned", "says"),
     [
-        (0, "There is no new mail since the last time (`--all` looks at everything again). Nothing was changed.\n"),
+        (0, "There is no new mail to look at (`--all` also takes what was looked at before). Nothing was changed.\n"),
         (1, "1 message looked at, nothing to file. Nothing was changed.\n"),
         (8431, "8,431 messages looked at, nothing to file. Nothing was changed.\n"),
     ],

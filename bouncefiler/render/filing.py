@@ -297,5 +297,5 @@ def _into(targets: Counter[str]) -> str:
 
 def _nothing(overview: Overview) -> str:
     if not overview.scanned:
-        return "There is no new mail since the last time (`--all` looks at everything again)."
+        return "There is no new mail to look at (`--all` also takes what was looked at before)."
     return f"{counted(overview.scanned, 'message', 'messages')} looked at, nothing to file."

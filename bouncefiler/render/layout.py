@@ -124,13 +124,18 @@ def _widths(table: Table, room: int | None) -> list[int]:
         min(max(column.most, cells(column.title)), max(map(cells, (column.title, *column_cells))))
         for column, column_cells in zip(table.columns, by_column, strict=True)
     ]
-    while room is not None and sum(widths) + 2 * (len(widths) - 1) > room:
+    while room is not None and _breadth(widths) > room:
         spare = [width - column.least for width, column in zip(widths, table.columns, strict=True)]
         if max(spare) <= 0:
             break
         widest = max(range(len(widths)), key=lambda i: (spare[i] > 0, widths[i]))
         widths[widest] -= 1
     return widths
+
+
+def _breadth(widths: Sequence[int]) -> int:
+    """Add up the columns and the blanks between them."""
+    return sum(widths) + 2 * (len(widths) - 1)
 
 
 def _for_terminal(document: Document, look: Look) -> str:
@@ -163,13 +168,28 @@ def _print(console: Console, block: Block) -> None:
         return
     console.print(Text(block.title, style=block.tone.value))
     heads = any(column.title for column in block.columns)
-    table = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=heads, header_style="dim")
     widths = _widths(block, console.width)
+    if heads and _breadth(widths) > console.width:
+        _print_one_below_the_other(console, block)
+        return
+    table = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=heads, header_style="dim")
     for column, width in zip(block.columns, widths, strict=True):
-        table.add_column(column.title, justify="right" if column.right else "left", width=width, no_wrap=True)
+        # Without titles a row is a fact and what it is: nothing of that is cut off.
+        table.add_column(column.title, justify="right" if column.right else "left", width=width, no_wrap=heads)
     for row in block.rows:
-        table.add_row(*(Text(cut(cell, width)) for cell, width in zip(row, widths, strict=True)))
+        table.add_row(*(Text(cut(cell, width) if heads else cell) for cell, width in zip(row, widths, strict=True)))
     console.print(table)
+
+
+def _print_one_below_the_other(console: Console, table: Table) -> None:
+    """Print a table for which the terminal is too narrow: each cell in a line of its own, behind its column's title."""
+    from rich.text import Text  # noqa: PLC0415
+
+    for number, row in enumerate(table.rows):
+        if number:
+            console.print()
+        for column, cell in zip(table.columns, row, strict=True):
+            console.print(Text.assemble((f"{column.title}: ", "dim"), cell))
 
 
 @contextmanager
