@@ -106,8 +106,8 @@ def test_an_account_that_there_is_not_is_named_with_those_that_there_are(tmp_pat
     assert "home" in done.stderr.decode()
 
 
-@pytest.mark.parametrize("when", ["yesterday", "2026-13-01", "d", "-1d", "999999d", "9" * 5000 + "d"])
-def test_a_date_that_is_none_is_refused(tmp_path: Path, when: str) -> None:
+@pytest.mark.parametrize("when", ["yesterday", "2026-13-01", "d", "-1d", "999999d", "9" * 5000 + "d", "2999-01-01"])
+def test_a_date_that_is_none_or_yet_to_come_is_refused(tmp_path: Path, when: str) -> None:
     done = bouncefiler("preview", "--since", when, home=tmp_path)
 
     assert done.returncode == 2

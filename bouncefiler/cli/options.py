@@ -25,12 +25,16 @@ _SPANS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=
 
 
 def moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> datetime | None:
-    """Read a date, or a span that ends now. For an option's `callback`."""
+    """Read a date that has come, or a span that ends now. For an option's `callback`."""
     if value is None:
         return None
+    now = datetime.now(UTC)
     try:
         if value[:-1].isdecimal() and value[-1] in _SPANS:
-            return datetime.now(UTC) - int(value[:-1]) * _SPANS[value[-1]]
-        return datetime.fromisoformat(value).astimezone()
+            return now - int(value[:-1]) * _SPANS[value[-1]]
+        since = datetime.fromisoformat(value).astimezone()
     except (ValueError, OverflowError):
         raise click.BadParameter("expected a date such as 2026-03-01, or a span such as 30d or 12h") from None
+    if since > now:
+        raise click.BadParameter(f"{value} is yet to come")
+    return since
