@@ -208,24 +208,24 @@ def keeps_notify_urls(account: Account) -> bool:
 
 def check_notify_urls(account: Account, settings: Settings, environ: Mapping[str, str]) -> Sequence[str]:
     """Return which services the configured URLs are for. Raises CredentialError when one is for none."""
-    return _services(account, settings, environ, urls_to_notify(account, settings, environ))
+    return _services(settings, environ, urls_to_notify(account, settings, environ))
 
 
 def remember_notify_urls(
     account: Account, settings: Settings, environ: Mapping[str, str], urls: Sequence[str]
 ) -> Sequence[str]:
     """Keep these URLs, and return which services they are for. Raises CredentialError when one is for none."""
-    found = _services(account, settings, environ, urls)
+    found = _services(settings, environ, urls)
     credentials.remember_urls(account.notify_from, account.name, account.server.user, urls)
     return found
 
 
-def _services(account: Account, settings: Settings, environ: Mapping[str, str], urls: Sequence[str]) -> Sequence[str]:
+def _services(settings: Settings, environ: Mapping[str, str], urls: Sequence[str]) -> Sequence[str]:
     found = notify.services(urls, credentials.child_environ(environ, settings.secret_variables))
     if None in found:
         raise CredentialError(
-            f"account {account.name}: apprise does not know what line {found.index(None) + 1} of the notification URLs "
-            "means; docs/alerts.md shows how they are written. None of them was kept"
+            f"apprise does not know what line {found.index(None) + 1} of the notification URLs means; docs/alerts.md "
+            "shows how they are written. None of them was kept"
         )
     return tuple(name for name in found if name)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bouncefiler.cli.accounts import in_one_line
 from bouncefiler.cli.late import app, render
 from bouncefiler.cli.terminal import log_to_stderr
 
@@ -41,19 +42,28 @@ def login(config: Path | None, account: str, *, notify: bool) -> None:
     """
     settings = app.load_settings(config, os.environ)
     chosen = app.account(settings, account)
-    if notify:
-        _log_in_to_notify(chosen, settings)
-        return
-    if not app.keeps_password(chosen):
-        app.check_login(chosen, settings, os.environ)
-        click.echo(f"{account}: the configured password works. It is not in the keyring, so there is nothing to keep.")
+    with in_one_line(chosen):
+        if notify:
+            _log_in_to_notify(chosen, settings)
+        else:
+            _log_in(chosen, settings)
+
+
+def _log_in(account: Account, settings: Settings) -> None:
+    if not app.keeps_password(account):
+        app.check_login(account, settings, os.environ)
+        click.echo(
+            f"{account.name}: the configured password works. It is not in the keyring, so there is nothing to keep."
+        )
         return
     password = click.prompt(
-        f"Password of {render.clean_text(chosen.server.user)} at {render.clean_text(chosen.server.host)}",
+        f"Password of {render.clean_text(account.server.user)} at {render.clean_text(account.server.host)}",
         hide_input=True,
     )
-    app.log_in_and_remember(chosen, settings, password)
-    click.echo(f"{account}: the password works, and is now in your keyring. Next: bouncefiler preview -a {account}")
+    app.log_in_and_remember(account, settings, password)
+    click.echo(
+        f"{account.name}: the password works, and is now in your keyring. Next: bouncefiler preview -a {account.name}"
+    )
 
 
 def _log_in_to_notify(account: Account, settings: Settings) -> None:

@@ -64,10 +64,6 @@ class _Secret:
     """What a variable, a file or an entry for it may be called."""
     one_line: bool
 
-    def trouble(self, what: str) -> CredentialError:
-        """Make an error that says which account it is about."""
-        return CredentialError(f"account {self.account}: {what}")
-
 
 def _password_of(account: str, user: str) -> _Secret:
     return _Secret(
@@ -96,7 +92,7 @@ def password(
     write to use them.
     """
     secret = _password_of(account, user)
-    return _checked(_found(source, secret, environ, hidden, patience), secret, _place(source))
+    return _checked(_found(source, secret, environ, hidden, patience), _place(source))
 
 
 def notify_urls(
@@ -119,7 +115,7 @@ def remember(source: CredentialSource, account: str, user: str, password: str) -
     Raises CredentialError when the account's source is another one, or the keyring cannot be used.
     """
     secret = _password_of(account, user)
-    _keep(source, secret, _checked(password, secret, "what was typed"))
+    _keep(source, secret, _checked(password, "what was typed"))
 
 
 def remember_urls(source: CredentialSource, account: str, user: str, urls: Sequence[str]) -> None:
@@ -179,7 +175,7 @@ def _keyring_service(source: CredentialSource, secret: _Secret) -> str:
         case KeyringEntry(service=service):
             return service
         case _:
-            raise secret.trouble(
+            raise CredentialError(
                 f"its {secret.noun} comes from {_place(source)}, not from the keyring; put it there, or write "
                 f'`{secret.key} = "keyring"` in the configuration first'
             )
@@ -199,24 +195,24 @@ def _place(source: CredentialSource) -> str:
             assert_never(source)
 
 
-def _checked(found: str, secret: _Secret, place: str) -> str:
+def _checked(found: str, place: str) -> str:
     if not found:
-        raise secret.trouble(f"the password from {place} is empty")
+        raise CredentialError(f"the password from {place} is empty")
     if any(mark in found for mark in "\r\n\0"):
         # A line break would end the LOGIN command there and start another (RFC 3501, 9: no CR, LF or NUL in `quoted`).
-        raise secret.trouble(f"the password from {place} has a line break or a NUL in it")
+        raise CredentialError(f"the password from {place} has a line break or a NUL in it")
     return found
 
 
 def _checked_urls(found: str, secret: _Secret, place: str) -> tuple[str, ...]:
     urls = tuple(dict.fromkeys(line for text in found.splitlines() if (line := text.strip())))
     if not urls:
-        raise secret.trouble(f"there are no notification URLs in {place}; `{secret.login}` says how to put some there")
+        raise CredentialError(f"there are no notification URLs in {place}; `{secret.login}` says how to put some there")
     if len(urls) > MAX_URLS:
-        raise secret.trouble(f"there are {len(urls)} notification URLs in {place}, and {MAX_URLS} is the most")
+        raise CredentialError(f"there are {len(urls)} notification URLs in {place}, and {MAX_URLS} is the most")
     for number, url in enumerate(urls, 1):
         if "://" not in url or not url.isprintable() or " " in url:
-            raise secret.trouble(
+            raise CredentialError(
                 f"line {number} of the notification URLs from {place} is no URL such as ntfys://TOPIC; "
                 "docs/alerts.md shows how they are written"
             )
@@ -253,7 +249,7 @@ def _from_keyring(service: str, secret: _Secret, seconds: float) -> str:
         found = _ask(secret, partial(backend.get_password, service, _entry(secret)), seconds)
         if found is not None:
             return found
-    raise secret.trouble(
+    raise CredentialError(
         f"the keyring holds no {secret.noun} for {secret.user}; `{secret.login}` asks once "
         f"and keeps what you say there\n{_other_sources(secret)}"
     )
@@ -271,7 +267,7 @@ def _usable_backends(secret: _Secret, seconds: float = PATIENCE.keyring) -> tupl
         return usable
     reasons = [why for backend in chained if (why := _why_not(backend))]
     why = reasons[0] if reasons else "there is no keyring on this machine, or none is running"
-    raise secret.trouble(f"{why}\n{_other_sources(secret)}")
+    raise CredentialError(f"{why}\n{_other_sources(secret)}")
 
 
 def _why_not(backend: KeyringBackend) -> str | None:
@@ -307,7 +303,7 @@ def _ask(secret: _Secret, question: Callable[[], T], seconds: float = PATIENCE.k
     if answers:
         return answers[0]
     why = _trouble(troubles[0]) if troubles else f"the keyring did not answer within {seconds:g} seconds"
-    raise secret.trouble(f"{why}\n{_other_sources(secret)}")
+    raise CredentialError(f"{why}\n{_other_sources(secret)}")
 
 
 def _trouble(exc: Exception) -> str:
@@ -329,20 +325,22 @@ def _trouble(exc: Exception) -> str:
 def _from_systemd(name: str, secret: _Secret, environ: Mapping[str, str]) -> str:
     """Read $CREDENTIALS_DIRECTORY/NAME (systemd.exec(5), "Credentials")."""
     if "/" in name or name in ("", ".", ".."):
-        raise secret.trouble(f"{name!r} cannot be the name of a systemd credential")
+        raise CredentialError(f"{name!r} cannot be the name of a systemd credential")
     directory = environ.get("CREDENTIALS_DIRECTORY")
     if not directory:
-        raise secret.trouble(
+        raise CredentialError(
             f"systemd gave this process no credentials ($CREDENTIALS_DIRECTORY is not set)\n{_unit_lines(name, secret)}"
         )
     try:
         with (Path(directory) / name).open("rb") as file:
             raw = file.read(MAX_OCTETS)
     except FileNotFoundError:
-        raise secret.trouble(f"systemd gave this process no credential {name!r}\n{_unit_lines(name, secret)}") from None
+        raise CredentialError(
+            f"systemd gave this process no credential {name!r}\n{_unit_lines(name, secret)}"
+        ) from None
     except OSError as exc:
         why = exc.strerror or type(exc).__name__
-        raise secret.trouble(f"the systemd credential {name!r} cannot be read: {why}") from None
+        raise CredentialError(f"the systemd credential {name!r} cannot be read: {why}") from None
     return _without_newline(_decoded(raw, secret, f"the systemd credential {name!r}"))
 
 
@@ -362,7 +360,7 @@ def _decoded(raw: bytes, secret: _Secret, place: str) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
-        raise secret.trouble(f"the {secret.noun} from {place} is not UTF-8 text") from None
+        raise CredentialError(f"the {secret.noun} from {place} is not UTF-8 text") from None
 
 
 # --- command ---------------------------------------------------------------------------------------------------------
@@ -381,20 +379,20 @@ def _from_command(argv: tuple[str, ...], secret: _Secret, environ: Mapping[str, 
             check=False,
         )
     except FileNotFoundError:
-        raise secret.trouble(
+        raise CredentialError(
             f"there is no program {argv[0]!r} to ask for the {secret.noun}; install it, or write its "
             f"whole path in {secret.key} (a service has a shorter PATH than you)"
         ) from None
     except subprocess.TimeoutExpired:
-        raise secret.trouble(
+        raise CredentialError(
             f"the command {argv[0]!r} took longer than {seconds:g} seconds; it may "
             f"be waiting for you: run the command of {secret.key} by hand, in a terminal"
         ) from None
     except OSError as exc:
         why = exc.strerror or type(exc).__name__
-        raise secret.trouble(f"the command {argv[0]!r} cannot be run: {why}") from None
+        raise CredentialError(f"the command {argv[0]!r} cannot be run: {why}") from None
     if done.returncode != 0:
-        raise secret.trouble(
+        raise CredentialError(
             f"the command {argv[0]!r} ended with {_ending(done.returncode)}; run the "
             f"command of {secret.key} by hand to see what it says"
         )
@@ -420,7 +418,7 @@ def _from_environment(name: str, secret: _Secret, environ: Mapping[str, str]) ->
     try:
         return environ[name]
     except KeyError:
-        raise secret.trouble(
+        raise CredentialError(
             f"the environment variable {name} is not set; set it for the process that runs "
             f"bouncefiler, or keep the {secret.noun} elsewhere\n{_other_sources(secret)}"
         ) from None

@@ -130,7 +130,7 @@ def test_an_empty_keyring_points_to_login_and_to_the_other_sources() -> None:
 
     keyring.set_keyring(Drawer())
     message = refusal(KeyringEntry())
-    assert message.startswith(f"account home: the keyring holds no password for {USER}; `bouncefiler login home` asks")
+    assert message.startswith(f"the keyring holds no password for {USER}; `bouncefiler login home` asks")
     assert 'password_from = { command = ["pass", "show", "mail/home"] }' in message
     assert 'password_from = { systemd = "home" }' in message
     assert "LoadCredential=home:/etc/bouncefiler/home.password" in message
@@ -323,7 +323,7 @@ def test_what_cannot_be_a_password_is_refused(value: str, says: str) -> None:
     """An empty one is a mistake, one with a line break would smuggle a command into the connection."""
 
     message = refusal(EnvironmentVariable("P"), {"P": value})
-    assert message == f"account home: the password from the environment variable P {says}"
+    assert message == f"the password from the environment variable P {says}"
 
 
 def test_a_password_that_is_not_text_is_refused() -> None:
@@ -380,7 +380,7 @@ def test_what_are_no_urls_is_said_without_them(text: str, says: str) -> None:
     with pytest.raises(CredentialError) as caught:
         notify_urls(EnvironmentVariable("CHAT"), "home", USER, {"CHAT": text})
 
-    assert str(caught.value).startswith(f"account home: {says}")
+    assert str(caught.value).startswith(f"{says}")
     assert SECRET not in str(caught.value)
     assert URL not in str(caught.value)
     assert caught.value.__cause__ is None
