@@ -15,8 +15,9 @@ from threading import Thread
 import pytest
 
 from bouncefiler.edge import imap
+from bouncefiler.edge.imap.commands import Leave
 from bouncefiler.edge.imap.idle import IdlePipe
-from bouncefiler.edge.imap.stream import Leave, Lost, Wire
+from bouncefiler.edge.imap.wire import Lost, Wire
 from bouncefiler.errors import Unreachable
 from bouncefiler.sweep import FolderState
 from tests import scripted

@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 from imapclient import imap_utf7
 
 from bouncefiler.edge import imap
-from bouncefiler.edge.imap import FolderInfo, Names, stream
+from bouncefiler.edge.imap import FolderInfo, Names
+from bouncefiler.edge.imap.commands import Ask
+from bouncefiler.edge.imap.pipe import Pipe
 from bouncefiler.edge.imap.reader import compressing
 from bouncefiler.errors import (
     AccountError,
@@ -887,9 +889,9 @@ def test_a_move_need_not_wait_until_somebody_reads(dovecot: Dovecot, monkeypatch
     """A server that cannot get rid of one answer does not begin with the next command."""
     server, _ = someone(dovecot, *(mail(n) for n in range(1, 7)))
     unread: list[bool] = []
-    begin = stream.Pipe.begin
+    begin = Pipe.begin
 
-    def noting(pipe: stream.Pipe, *texts: bytes) -> list[stream.Ask]:
+    def noting(pipe: Pipe, *texts: bytes) -> list[Ask]:
         unread.append(not pipe.idle)
         return begin(pipe, *texts)
 
@@ -897,7 +899,7 @@ def test_a_move_need_not_wait_until_somebody_reads(dovecot: Dovecot, monkeypatch
         state = opened(account)
         planned = batch_of(account, state, [1, 2])
         ahead = account.read(state, [3, 4], 1_000)
-        monkeypatch.setattr(stream.Pipe, "begin", noting)
+        monkeypatch.setattr(Pipe, "begin", noting)
         moved = account.begin_move(planned)
 
         assert unread == [False]

@@ -1,7 +1,7 @@
 """The account over IMAP (RFC 3501, 9051): what a sweep asks of the outside, on a real server.
 
 imapclient brings the connection: greeting, capabilities, login, APPEND, how folder names are written. Commands whose
-answers are long, or decide what happens to mail, go through stream.Pipe: imapclient cannot pipeline, does not stream,
+answers are long, or decide what happens to mail, go through pipe.Pipe: imapclient cannot pipeline, does not stream,
 and keeps COPYUID to itself. What a server says is data: bounded, checked, and shown only as one plain line.
 """
 

@@ -10,13 +10,16 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from bouncefiler.edge.imap import stream
+from bouncefiler.edge.imap.commands import Command
+from bouncefiler.edge.imap.fetched import Fetched
+from bouncefiler.edge.imap.pipe import Pipe
+from bouncefiler.edge.imap.wire import Wire
 
 _NEWS = re.compile(rb"\* \d+ (?:EXISTS|RECENT)\b", re.IGNORECASE).match
 
 
 @dataclass(slots=True, eq=False)
-class Idle(stream.Command[bytes]):
+class Idle(Command[bytes]):
     """IDLE in flight. Of what the server says only that there is news is kept, however long it talks."""
 
     text: bytes = field(default=b"IDLE", init=False)
@@ -28,16 +31,16 @@ class Idle(stream.Command[bytes]):
         self.begun = True
         return True
 
-    def take(self, wire: stream.Wire, parts: list[bytes], item: stream.Fetched | None) -> bool:  # noqa: ARG002 - others do
+    def take(self, wire: Wire, parts: list[bytes], item: Fetched | None) -> bool:  # noqa: ARG002 - others do
         """See Command."""
         self.news = self.news or bool(_NEWS(parts[0]))
         return True
 
 
-class IdlePipe(stream.Pipe):
+class IdlePipe(Pipe):
     """A pipe that can idle. Whoever sends the next command, or reads what is left, ends that."""
 
-    def __init__(self, wire: stream.Wire) -> None:
+    def __init__(self, wire: Wire) -> None:
         super().__init__(wire)
         self._idling: Idle | None = None
 
@@ -70,7 +73,7 @@ class IdlePipe(stream.Pipe):
             self._advance()
         return command.news
 
-    def send(self, *commands: stream.Command[Any]) -> None:
+    def send(self, *commands: Command[Any]) -> None:
         """See Pipe."""
         self.attend()
         super().send(*commands)

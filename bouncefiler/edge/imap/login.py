@@ -13,9 +13,10 @@ from typing import Any
 
 from imapclient import IMAPClient
 
-from bouncefiler.edge.imap import stream, tls
+from bouncefiler.edge.imap import tls
 from bouncefiler.edge.imap.names import quoted
 from bouncefiler.edge.imap.trouble import FOREIGN, in_our_words, login_refusal, plain, said_in
+from bouncefiler.edge.imap.wire import Wire
 from bouncefiler.errors import AccountError, LoginRefused, Unreachable, Untrusted
 from bouncefiler.settings import Security, Server
 
@@ -140,7 +141,7 @@ class _Transport(imaplib.IMAP4):
 
     def _take(self, sock: socket.socket) -> None:
         self.sock = sock
-        self.wire = stream.Wire(sock, self._server.timeout)
+        self.wire = Wire(sock, self._server.timeout)
 
     def _await_continuation(self, tag: bytes) -> None:
         while self._get_response():

@@ -10,7 +10,7 @@ from functools import partial
 
 from imapclient import imap_utf7
 
-from bouncefiler.edge.imap import stream
+from bouncefiler.edge.imap.commands import Ask, Command, Reply
 from bouncefiler.edge.imap.login import Client, Dial, dial_server, log_in
 from bouncefiler.edge.imap.names import HOLDS_NOTHING, encoded
 from bouncefiler.edge.imap.reader import Selected
@@ -44,7 +44,7 @@ class ImapAccount(ImapSentReader):
         super().__init__(server, client, first)
         self._targets: dict[str, FolderState] = {}
         self._expected = ""
-        self._asked_ahead: tuple[str, Sequence[stream.Ask]] | None = None
+        self._asked_ahead: tuple[str, Sequence[Ask]] | None = None
 
     @property
     def method(self) -> Method:
@@ -107,7 +107,7 @@ class ImapAccount(ImapSentReader):
             sent = self._pipe.begin(command)
         return partial(self._moved, batch, command, sent)
 
-    def _moved(self, batch: MoveBatch, command: bytes, sent: Sequence[stream.Ask]) -> Moved:
+    def _moved(self, batch: MoveBatch, command: bytes, sent: Sequence[Ask]) -> Moved:
         with in_our_words(self._server):
             reply = self._pipe.end(sent)[0]
         if reply.code == "TRYCREATE" and batch.to in self._targets:  # a folder that nobody has prepared is not made
@@ -212,11 +212,11 @@ class ImapAccount(ImapSentReader):
                 f"{folder!r} is a folder for rubbish, which the provider empties by itself: set another `bounce_folder`"
             )
 
-    def _created(self, folder: str, name: str, flags: frozenset[str] | None, status: bytes) -> stream.Reply:
+    def _created(self, folder: str, name: str, flags: frozenset[str] | None, status: bytes) -> Reply:
         """Make and subscribe a folder; return the answer to `status`. Nothing hangs on that to SUBSCRIBE."""
         reply, answer = self._ask(b"CREATE " + encoded(name), status)
         if reply.status == "OK" or reply.code == "ALREADYEXISTS":
-            self._pipe.post(stream.Command[bytes](b"SUBSCRIBE " + encoded(name)))
+            self._pipe.post(Command[bytes](b"SUBSCRIBE " + encoded(name)))
             return answer
         if flags is not None:
             raise CannotMove(f"{folder!r} can hold no mail, only other folders: set another `bounce_folder`")

@@ -12,11 +12,13 @@ from itertools import count, islice, pairwise
 from typing import Any, Self, TypeVar
 
 from bouncefiler import __version__
-from bouncefiler.edge.imap import stream
+from bouncefiler.edge.imap.commands import Command, Fetch, Leave, Number, Parts, Refused, Reply
+from bouncefiler.edge.imap.fetched import Fetched
 from bouncefiler.edge.imap.idle import IdlePipe
 from bouncefiler.edge.imap.login import Client, Dial, dial_server, log_in
 from bouncefiler.edge.imap.names import HOLDS_NOTHING, FolderInfo, Names, briefly, encoded, listed, names_of, quoted
 from bouncefiler.edge.imap.replies import exists_in, fetch, flags_of, number_in, permanent_flags, reading_of
+from bouncefiler.edge.imap.scan import Lean, Scan
 from bouncefiler.edge.imap.trouble import FOREIGN, in_our_words, plain, refusal
 from bouncefiler.errors import AccountError, FolderRenumbered, Throttled, Unreachable
 from bouncefiler.recognition.identity import MAX_HEADER_OCTETS
@@ -47,7 +49,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-C = TypeVar("C", bound=stream.Command[Any])
+C = TypeVar("C", bound=Command[Any])
 
 
 def open_reader(server: Server, password: str, dial: Dial | None = None) -> ImapReader:
@@ -91,7 +93,7 @@ class ImapReader:
         self._pipe = IdlePipe(client.transport.wire)
         self._capabilities = frozenset(client.transport.capabilities)
         self._selected: Selected | None = None
-        self._opening: stream.Reply | None = None
+        self._opening: Reply | None = None
         """The answer to the opening of INBOX, which nobody has asked for yet."""
         self._verb = self._VERB
         self._names = Names()
@@ -115,7 +117,7 @@ class ImapReader:
             self._client.transport.wire.source.timeout = _GOODBYE_SECONDS
             self._pipe.attend()
             if self._pipe.idle and not self._pipe.broken:
-                self._pipe.send(*(stream.Leave(text) for text in (*last, b"LOGOUT")))
+                self._pipe.send(*(Leave(text) for text in (*last, b"LOGOUT")))
                 self._pipe.drain()
         self._pipe.broken = True
         self._client.shutdown()
@@ -151,7 +153,7 @@ class ImapReader:
         """List all folders by the names that the configuration takes."""
         return self._folders_in(self._demand("list the folders", self._list("*")))
 
-    def _folders_in(self, reply: stream.Reply) -> tuple[FolderInfo, ...]:
+    def _folders_in(self, reply: Reply) -> tuple[FolderInfo, ...]:
         found = {self._names.to_user(name): flags for name, flags in listed(reply.lines)}
         folders = (FolderInfo(name, flags) for name, flags in found.items())
         return tuple(sorted(folders, key=lambda folder: (folder.name != "INBOX", folder.name.casefold())))
@@ -176,9 +178,9 @@ class ImapReader:
         """See sweep.Reader. The next window is on its way while this one is worked on."""
         items = (b"UID INTERNALDATE " if span.since else b"UID ") + _LEAN_FIELDS
 
-        def send(uids: Sequence[int]) -> stream.Command[stream.Lean]:
+        def send(uids: Sequence[int]) -> Command[Lean]:
             at_most = min(len(uids), 4 * self.window)
-            scan = stream.Scan(fetch(uids, items), uids[0], uids[-1], at_most, suspects, span.since)
+            scan = Scan(fetch(uids, items), uids[0], uids[-1], at_most, suspects, span.since)
             return self._send(scan, state)
 
         reached = span.first_uid - 1
@@ -197,14 +199,14 @@ class ImapReader:
     def parts(self, state: FolderState, uids: Sequence[int]) -> Iterator[tuple[int, tuple[str, ...]]]:
         """See sweep.Reader."""
 
-        def send(some: Sequence[int]) -> stream.Command[stream.Fetched]:
-            return self._send(stream.Parts(fetch(some, b"UID BODY"), frozenset(some)), state)
+        def send(some: Sequence[int]) -> Command[Fetched]:
+            return self._send(Parts(fetch(some, b"UID BODY"), frozenset(some)), state)
 
         wanted = sorted(set(uids))
         chunks = [wanted[start : start + READ_AT_ONCE] for start in range(0, len(wanted), READ_AT_ONCE)]
         return self._told(self._each(chunks, send))
 
-    def _told(self, answers: Iterable[tuple[Sequence[int], stream.Fetched]]) -> Iterator[tuple[int, tuple[str, ...]]]:
+    def _told(self, answers: Iterable[tuple[Sequence[int], Fetched]]) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Yield what is told; a server that refuses to tell has told nothing, and is asked for the messages instead."""
         try:
             for _, item in answers:
@@ -288,15 +290,15 @@ class ImapReader:
         part = b"" if section == b"BODY[HEADER]" else b"<0.%d>" % octets
         items = b"UID INTERNALDATE RFC822.SIZE FLAGS " + section.replace(b"BODY", b"BODY.PEEK") + part
 
-        def send(uids: Sequence[int]) -> stream.Command[stream.Fetched]:
+        def send(uids: Sequence[int]) -> Command[Fetched]:
             at_most = min(len(uids), 4 * READ_AT_ONCE)
             wanted = uids if isinstance(uids, range) else frozenset(uids)
-            return self._send(stream.Fetch(fetch(uids, items), section, wanted, at_most, octets), state)
+            return self._send(Fetch(fetch(uids, items), section, wanted, at_most, octets), state)
 
         return _each_once(self._each(chunks, send))
 
     def _each(
-        self, jobs: Iterable[Sequence[int]], send: Callable[[Sequence[int]], stream.Command[T]]
+        self, jobs: Iterable[Sequence[int]], send: Callable[[Sequence[int]], Command[T]]
     ) -> Iterator[tuple[Sequence[int], T]]:
         """Yield what comes of each job (UIDs to ask for), always with the next one on its way.
 
@@ -306,7 +308,7 @@ class ImapReader:
         return (item for _, answers in turns for item in answers)
 
     def _in_turn(
-        self, jobs: Iterable[Sequence[int]], send: Callable[[Sequence[int]], stream.Command[T]]
+        self, jobs: Iterable[Sequence[int]], send: Callable[[Sequence[int]], Command[T]]
     ) -> Iterator[tuple[Sequence[int], Iterator[tuple[Sequence[int], T]]]]:
         """Yield each job with what comes of it and its parts, always with the next job on its way; see `_each`."""
         left = iter(jobs)
@@ -315,9 +317,9 @@ class ImapReader:
 
     def _turns(
         self,
-        ahead: deque[tuple[Sequence[int], stream.Command[T]]],
+        ahead: deque[tuple[Sequence[int], Command[T]]],
         left: Iterator[Sequence[int]],
-        send: Callable[[Sequence[int]], stream.Command[T]],
+        send: Callable[[Sequence[int]], Command[T]],
     ) -> Iterator[tuple[Sequence[int], Iterator[tuple[Sequence[int], T]]]]:
         refusals = count(1)
         try:
@@ -332,8 +334,8 @@ class ImapReader:
     def _answered(
         self,
         job: Sequence[int],
-        command: stream.Command[T],
-        send: Callable[[Sequence[int]], stream.Command[T]],
+        command: Command[T],
+        send: Callable[[Sequence[int]], Command[T]],
         refusals: Iterator[int],
     ) -> Iterator[tuple[Sequence[int], T]]:
         """Yield what comes of one job; what is refused is asked for again in halves, and single messages are given up.
@@ -343,7 +345,7 @@ class ImapReader:
         try:
             for item in self._answers(command):
                 yield job, item
-        except stream.Refused as exc:
+        except Refused as exc:
             error = self._refusal("let mail be read", exc.reply)
             if exc.reply.status == "BAD" or isinstance(error, Throttled) or next(refusals) > MAX_REFUSALS:
                 raise error from exc
@@ -353,7 +355,7 @@ class ImapReader:
             for half in (job[: len(job) // 2], job[len(job) // 2 :]):
                 yield from self._answered(half, send(half), send, refusals)
 
-    def _answers(self, command: stream.Command[T]) -> Iterator[T]:
+    def _answers(self, command: Command[T]) -> Iterator[T]:
         with in_our_words(self._server):
             yield from self._pipe.answers(command)
 
@@ -393,7 +395,7 @@ class ImapReader:
         self._selected = self._described(folder, reply)
         return self._selected
 
-    def _described(self, folder: str, reply: stream.Reply) -> Selected:
+    def _described(self, folder: str, reply: Reply) -> Selected:
         uidvalidity, exists = number_in(reply, b"UIDVALIDITY"), exists_in(reply)
         if not uidvalidity:
             raise AccountError(
@@ -415,11 +417,11 @@ class ImapReader:
     def _uids(self, command: bytes) -> list[int]:
         """Return the UIDs that a FETCH (UID) brings."""
         with in_our_words(self._server):
-            number = stream.Number(command)
+            number = Number(command)
             self._pipe.send(number)
         try:
             return list(self._answers(number))
-        except stream.Refused as exc:
+        except Refused as exc:
             raise self._refusal("number its messages", exc.reply) from exc
 
     def _missing(self, name: str) -> bool:
@@ -430,21 +432,21 @@ class ImapReader:
         special = {"SPECIAL-USE", "LIST-EXTENDED"} <= self._capabilities  # RFC 6154, 2
         return b'LIST "" ' + encoded(pattern) + (b" RETURN (SPECIAL-USE)" if special else b"")
 
-    def _ask(self, *commands: bytes) -> tuple[stream.Reply, ...]:
+    def _ask(self, *commands: bytes) -> tuple[Reply, ...]:
         with in_our_words(self._server):
             return self._pipe.ask(*commands)
 
-    def _demand(self, doing: str, command: bytes) -> stream.Reply:
+    def _demand(self, doing: str, command: bytes) -> Reply:
         reply = self._ask(command)[0]
         if reply.status != "OK":
             raise self._refusal(doing, reply)
         return reply
 
-    def _refusal(self, doing: str, reply: stream.Reply) -> AccountError:
+    def _refusal(self, doing: str, reply: Reply) -> AccountError:
         return refusal(self._server, doing, reply.text)
 
 
-def _each_once(items: Iterable[tuple[Sequence[int], stream.Fetched]]) -> Iterator[Reading]:
+def _each_once(items: Iterable[tuple[Sequence[int], Fetched]]) -> Iterator[Reading]:
     seen: set[int] = set()
     last = 0
     for uids, item in items:

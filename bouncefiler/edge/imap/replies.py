@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from bouncefiler.edge.imap import stream
+from bouncefiler.edge.imap.commands import Reply
+from bouncefiler.edge.imap.fetched import Fetched
 from bouncefiler.edge.imap.names import listed
 from bouncefiler.filing.plan import uid_set
 from bouncefiler.sweep import Moved, Reading
@@ -20,7 +21,7 @@ def fetch(uids: Sequence[int], items: bytes) -> bytes:
     return b"UID FETCH %s (%s)" % (which.encode(), items)
 
 
-def reading_of(item: stream.Fetched) -> Reading | None:
+def reading_of(item: Fetched) -> Reading | None:
     """Return what was fetched of a message; None when the answer is not about one, or has no body."""
     if item.uid is None or item.body is None:
         return None
@@ -29,7 +30,7 @@ def reading_of(item: stream.Fetched) -> Reading | None:
     return Reading(item.uid, item.received_at or _LONG_AGO, size, deleted, item.body)
 
 
-def number_in(reply: stream.Reply, name: bytes) -> int | None:
+def number_in(reply: Reply, name: bytes) -> int | None:
     """Find a number in STATUS responses and in response codes: "UIDNEXT 5"."""
     found = [
         match
@@ -40,25 +41,25 @@ def number_in(reply: stream.Reply, name: bytes) -> int | None:
     return int(found[-1]) if found else None
 
 
-def exists_in(reply: stream.Reply) -> int:
+def exists_in(reply: Reply) -> int:
     """Return the last number of messages that the server told; 0 when it told none."""
     found = [match[1] for line in reply.lines if (match := re.match(rb"(?i)\* (\d{1,10}) EXISTS", line))]
     return int(found[-1]) if found else 0
 
 
-def permanent_flags(reply: stream.Reply) -> bytes | None:
+def permanent_flags(reply: Reply) -> bytes | None:
     """Return the flags that can be changed for good (RFC 3501, 7.1); None when the server did not say."""
     found = [m[1] for line in reply.lines if (m := re.match(rb"(?i)\* OK \[PERMANENTFLAGS \(([^)]*)\)", line))]
     return found[-1] if found else None
 
 
-def flags_of(name: str, listing: stream.Reply) -> frozenset[str] | None:
+def flags_of(name: str, listing: Reply) -> frozenset[str] | None:
     """Return a folder's flags in lower case; None when it is not listed."""
     found = [flags for listed, flags in listed(listing.lines) if listed == name]
     return frozenset(flag.lower() for flags in found for flag in flags) if found else None
 
 
-def copyuid(reply: stream.Reply, asked: Sequence[int]) -> Moved:
+def copyuid(reply: Reply, asked: Sequence[int]) -> Moved:
     """Read COPYUID (RFC 4315, 3), which comes in an untagged OK for MOVE (RFC 6851, 4.3), tagged for COPY.
 
     Believed only when it makes sense: some servers say UIDVALIDITY 0, others name messages that nobody asked for.

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
-from bouncefiler.edge.imap import stream
+from bouncefiler.edge.imap.commands import MAX_LEAN, Command, Fetch, Reply
+from bouncefiler.edge.imap.fetched import Fetched, internaldate
 from bouncefiler.edge.imap.names import FolderInfo
 from bouncefiler.edge.imap.reader import ImapReader
 from bouncefiler.edge.imap.replies import fetch
 from bouncefiler.edge.imap.special import all_special_folders, special_folders
+from bouncefiler.edge.imap.wire import MAX_LINE, Garbled, Wire
 from bouncefiler.recognition import message_id
 from bouncefiler.sent import MAX_ASKED, Stretch
 from bouncefiler.sweep import FolderState
@@ -43,7 +45,7 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True, eq=False)
-class Collect(stream.Command[tuple[T, ...]]):
+class Collect(Command[tuple[T, ...]]):
     """UID FETCH of INTERNALDATE and header fields, made into something as they come.
 
     Keeps one tuple at the end, in ascending order of UIDs; none if the command was refused.
@@ -52,50 +54,50 @@ class Collect(stream.Command[tuple[T, ...]]):
     uids: Sequence[int]
     at_most: int
     make: Callable[[bytes, datetime | None], T]
-    octets: int = field(default=stream.MAX_LEAN, init=False)
+    octets: int = field(default=MAX_LEAN, init=False)
     made: dict[int, T] = field(default_factory=dict, init=False)
 
-    def skim(self, wire: stream.Wire, octets: int) -> list[bytes]:
+    def skim(self, wire: Wire, octets: int) -> list[bytes]:
         """Take the answer that nearly all servers give."""
         first, last = self.uids[0], self.uids[-1]
-        while (found := _USUAL(line := wire.file.readline(stream.MAX_LINE))) and (size := int(found[3])) <= octets:
+        while (found := _USUAL(line := wire.file.readline(MAX_LINE))) and (size := int(found[3])) <= octets:
             uid = int(found[1])
             if not first <= uid <= last or uid in self.made:
                 break
             fields = wire.file.read(size)
-            end = wire.file.readline(stream.MAX_LINE)
+            end = wire.file.readline(MAX_LINE)
             if end != b")\r\n":
                 return [line, fields, *wire.response(wire.checked(end), octets)]
-            self._add(wire, uid, fields, stream.internaldate(found[2]))
+            self._add(wire, uid, fields, internaldate(found[2]))
         return wire.response(wire.checked(line), octets)
 
-    def take(self, wire: stream.Wire, parts: list[bytes], item: stream.Fetched | None) -> bool:  # noqa: ARG002 - others do
-        """See stream.Command."""
+    def take(self, wire: Wire, parts: list[bytes], item: Fetched | None) -> bool:  # noqa: ARG002 - others do
+        """See Command."""
         if item is None or item.uid is None or item.body is None or not item.section.startswith(_FIELDS):
             return False
         if not self.uids[0] <= item.uid <= self.uids[-1] or item.uid in self.made:
             return False
-        self._add(wire, item.uid, item.body[: stream.MAX_LEAN], item.received_at)
+        self._add(wire, item.uid, item.body[:MAX_LEAN], item.received_at)
         return True
 
-    def finish(self, reply: stream.Reply) -> None:
-        """See stream.Command."""
+    def finish(self, reply: Reply) -> None:
+        """See Command."""
         self.reply = reply
         if reply.complete:  # what is refused will be asked for again
             self.keep(tuple(self.made[uid] for uid in sorted(self.made)))
         self.made = {}
 
-    def _add(self, wire: stream.Wire, uid: int, fields: bytes, stored_at: datetime | None) -> None:
+    def _add(self, wire: Wire, uid: int, fields: bytes, stored_at: datetime | None) -> None:
         wire.source.useful = True
         if len(self.made) >= self.at_most:
-            raise stream.Garbled("more messages than there are")
+            raise Garbled("more messages than there are")
         self.made[uid] = self.make(fields, stored_at)
 
 
 class ImapSentReader(ImapReader):
     """See sent.SentReader. Whatever the rest of the account does, these folders are opened by EXAMINE."""
 
-    _listing: stream.Reply | None = None
+    _listing: Reply | None = None
     """All folders, where they have been asked for with something else; good for one question of the same sweep."""
 
     def state(self, folder: str) -> FolderState | None:
@@ -119,7 +121,7 @@ class ImapSentReader(ImapReader):
         """See sent.SentReader. The next part is on its way while this one is worked on."""
         items = b"UID INTERNALDATE " + (_EVERY_FIELD if stretch.every_field else _AT_HAND)
 
-        def send(uids: Sequence[int]) -> stream.Command[tuple[T, ...]]:
+        def send(uids: Sequence[int]) -> Command[tuple[T, ...]]:
             return self._send(Collect(fetch(uids, items), uids, min(len(uids), 4 * SENT_WINDOW), make), state)
 
         with self._only_looking():
@@ -161,8 +163,8 @@ class ImapSentReader(ImapReader):
     def _ids_of(self, state: FolderState, uids: Sequence[int]) -> frozenset[str]:
         """Return the Message-IDs of these messages: the search takes them for words, in which more may agree."""
 
-        def send(some: Sequence[int]) -> stream.Command[stream.Fetched]:
-            return self._send(stream.Fetch(fetch(some, _ONLY_ID), _FIELDS, frozenset(some), len(some)), state)
+        def send(some: Sequence[int]) -> Command[Fetched]:
+            return self._send(Fetch(fetch(some, _ONLY_ID), _FIELDS, frozenset(some), len(some)), state)
 
         items = self._each([uids] if uids else [], send)
         values = (item.body.partition(b":")[2].decode("utf-8", "replace") for _, item in items if item.body)

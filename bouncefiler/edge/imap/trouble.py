@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from bouncefiler.edge.imap import stream
+from bouncefiler.edge.imap.wire import Garbled, Lost
 from bouncefiler.errors import (
     AccountError,
     CannotMove,
@@ -27,8 +27,8 @@ from bouncefiler.errors import (
 )
 from bouncefiler.settings import Server
 
-FOREIGN = (OSError, imaplib.IMAP4.error, stream.Lost, stream.Garbled)
-"""Whatever a connection can raise, other than our own errors and stream.Refused."""
+FOREIGN = (OSError, imaplib.IMAP4.error, Lost, Garbled)
+"""Whatever a connection can raise, other than our own errors and commands.Refused."""
 
 _LATER = "trying again later may help"
 _FOLDERS = "`bouncefiler folders` lists the folders that there are"
@@ -136,7 +136,7 @@ def plain(text: str) -> str:
 def _translated(server: Server, exc: BaseException) -> AccountError:  # noqa: PLR0911 - a table
     place = f"{server.host}:{server.port}"
     match exc:
-        case stream.Lost():
+        case Lost():
             return _lost(server, str(exc))
         case socket.gaierror():
             return Unreachable(f"cannot find the server {server.host} ({exc.strerror}): check `host`, and the network")
@@ -158,7 +158,7 @@ def _translated(server: Server, exc: BaseException) -> AccountError:  # noqa: PL
             said = said_in(exc)
             bye = isinstance(exc, imaplib.IMAP4.abort) or said.startswith("* BYE")
             return _lost(server, said.removeprefix("* BYE ")) if bye else refusal(server, "talk to us", said)
-        case _:  # imaplib's "unexpected response", and stream.Garbled
+        case _:  # imaplib's "unexpected response", and wire.Garbled
             return AccountError(
                 f"{place} does not speak IMAP as it should ({plain(str(exc))}): check `host` and `port`"
             )

@@ -13,22 +13,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bouncefiler.edge.imap import stream
-from bouncefiler.edge.imap.stream import (
+from bouncefiler.edge.imap import pipe
+from bouncefiler.edge.imap.commands import (
+    IN_A_ROW,
+    MAX_LEAN,
     Command,
     Fetch,
-    Fetched,
-    Garbled,
-    Lean,
     Leave,
-    Lost,
     Number,
     Parts,
-    Pipe,
     Refused,
-    Scan,
-    Wire,
 )
+from bouncefiler.edge.imap.fetched import Fetched, internaldate, parsed
+from bouncefiler.edge.imap.pipe import Pipe
+from bouncefiler.edge.imap.scan import Lean, Scan
+from bouncefiler.edge.imap.wire import MAX_LINE, MAX_LITERAL, MAX_REPLY, Garbled, Lost, Wire
 
 T = TypeVar("T")
 
@@ -311,12 +310,12 @@ def test_messages_before_the_date_are_passed_over() -> None:
 def test_a_huge_field_is_cut() -> None:
     """No more than MAX_LEAN octets of a message are held, and the next message is still found."""
     seen: list[bytes] = []
-    big = b"Subject: " + b"x" * (stream.MAX_LEAN + 10_000)
+    big = b"Subject: " + b"x" * (MAX_LEAN + 10_000)
     server = Script(answer(1, 1, big) + answer(2, 2) + b"B1 OK done\r\n")
 
     server.ask(lean(1, 2, noting(seen)))
 
-    assert [len(fields) for fields in seen] == [stream.MAX_LEAN, len(FIELDS)]
+    assert [len(fields) for fields in seen] == [MAX_LEAN, len(FIELDS)]
 
 
 # ── messages ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -361,7 +360,7 @@ def test_only_the_first_octets_are_kept() -> None:
 )
 def test_an_internaldate_is_read_or_not_at_all(value: bytes, expected: datetime | None) -> None:
     """RFC 3501's date-time and nothing else."""
-    assert stream.internaldate(value) == expected
+    assert internaldate(value) == expected
 
 
 # ── commands in flight ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -406,7 +405,7 @@ def test_no_more_than_a_few_messages_are_held() -> None:
     held = [len(command.kept) for _ in server.pipe.answers(command)]
 
     assert len(held) == 199
-    assert max(held) <= stream.IN_A_ROW
+    assert max(held) <= IN_A_ROW
 
 
 def test_an_untagged_response_belongs_to_whoever_asked_for_it() -> None:
@@ -434,13 +433,12 @@ def test_an_untagged_response_belongs_to_whoever_asked_for_it() -> None:
 def test_answers_on_end_are_all_taken_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also those to a later command are not taken apart one by one, though the first one has not ended."""
     apart: list[bytes] = []
-    parsed = stream._parsed
 
     def counting(parts: list[bytes]) -> Fetched | None:
         apart.append(parts[0])
         return parsed(parts)
 
-    monkeypatch.setattr(stream, "_parsed", counting)
+    monkeypatch.setattr(pipe, "parsed", counting)
     said = b"".join(b"* %d FETCH (UID %d BODY[]<0> {4}\r\nbody)\r\n" % (uid, uid) for uid in range(1, 101))
     said += b"".join(answer(uid, uid) for uid in range(1, 101))
     server = Script(said + b"B1 OK done\r\nB2 OK done\r\n")
@@ -575,12 +573,12 @@ def test_an_answer_keeps_its_literals() -> None:
         (b"* 1 FETCH (UID 1 BODY[] {5}\r\nhe", Lost),  # … and of a literal
         (b"* BYE too busy\r\nB1 OK done\r\n", Lost),
         (b"* 1 FETCH (UID 1 BODY[] {17179869184}\r\n", Garbled),
-        (b"* 1 FETCH (UID 1 BODY[] {%d}\r\n" % (stream.MAX_LITERAL + 1), Garbled),
+        (b"* 1 FETCH (UID 1 BODY[] {%d}\r\n" % (MAX_LITERAL + 1), Garbled),
         (b"B7 OK not mine\r\n", Garbled),
         (b"+ go on\r\n", Garbled),
         (b"B1 MAYBE\r\n", Garbled),
         (b"* 1 EXISTS\n", Garbled),
-        (b"* " + b"x" * stream.MAX_LINE, Garbled),
+        (b"* " + b"x" * MAX_LINE, Garbled),
         (b"* 1 FETCH (UID 1 " + b"X {1}\r\nx" * 60 + b")\r\n", Garbled),
     ],
     ids=lambda value: value[:30] if isinstance(value, bytes) else value.__name__,
@@ -621,7 +619,7 @@ def test_more_messages_than_there_are_end_the_connection() -> None:
 def test_an_answer_that_is_kept_has_a_limit() -> None:
     """Also when no line of it is long."""
     line = b"* OK " + b"x" * 200 + b"\r\n"
-    server = Script(line * (stream.MAX_REPLY // len(line) + 1))
+    server = Script(line * (MAX_REPLY // len(line) + 1))
 
     with pytest.raises(Garbled, match="octets"):
         server.pipe.ask(b"NOOP")
