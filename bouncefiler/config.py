@@ -37,6 +37,7 @@ from bouncefiler.settings import (
     Server,
     Settings,
     SystemdCredential,
+    TokenCommand,
 )
 
 if TYPE_CHECKING:
@@ -308,6 +309,18 @@ def _credential(value: object) -> CredentialSource:
             )
 
 
+def _token_source(value: object) -> TokenCommand:
+    """Read where tokens come from. They are good for an hour or so, thus only a program can give them."""
+    try:
+        source = _credential(value)
+    except ValueError:
+        source = None
+    if not isinstance(source, Command):
+        expected = 'expected a program that prints access tokens: { command = ["PROGRAM", "ARGUMENT"] }'
+        raise ValueError(expected)  # noqa: TRY004 - pydantic wants it
+    return TokenCommand(source.argv)
+
+
 def _shape(value: object) -> str:
     """Say what kind of value it is; a text's content might be a password."""
     match value:
@@ -369,6 +382,7 @@ class _Account(_Table):
     fingerprint: Annotated[str, AfterValidator(_fingerprint)] | None = Field(default=None, description="64 hex digits")
     user: Line = Field(description='the user name at the server, such as "you@example.org"')
     password_from: Annotated[CredentialSource, PlainValidator(_credential)] = KeyringEntry()
+    token_from: Annotated[TokenCommand | None, PlainValidator(_token_source)] = None
     folders: list[Folder] = Field(
         list(_ACCOUNT.folders), min_length=1, description='a list of folders, such as ["INBOX"]'
     )
@@ -439,8 +453,9 @@ def _account(name: str, table: _Account, file: _File, path: Path, environ: Mappi
             table.fingerprint,
             table.timeout.total_seconds(),
             Compress(table.compress),
+            oauth=table.token_from is not None,
         ),
-        table.password_from,
+        table.token_from or table.password_from,
         tuple(table.folders),
         table.poll_interval,
         FilingPolicy(
@@ -501,6 +516,8 @@ def _account_problems(file: _File) -> Iterator[str]:
             yield f"{at}: an account's name is made of letters, digits, dots, dashes and underscores: it names files"
         if account.security == Security.PLAIN and not _is_loopback(account.host):
             yield f'{at}.security: "plain" would send the password in clear: only for localhost; take "tls"'
+        if account.token_from and "password_from" in account.model_fields_set:
+            yield f"{at}: password_from and token_from exclude each other: leave one out"
         if twice := next((folder for folder in account.folders if account.folders.count(folder) > 1), None):
             yield f"{at}.folders: {twice!r} is there twice"
         if account.bounce_folder in account.folders:

@@ -14,7 +14,15 @@ from bouncefiler.backscatter import advice, volume
 from bouncefiler.backscatter.domains import Limitable
 from bouncefiler.edge import alerts, credentials, imap
 from bouncefiler.edge.store import KEPT, Store, open_store
-from bouncefiler.errors import AccountError, BrakePulled, CredentialError, LoginRefused, Throttled, Unreachable
+from bouncefiler.errors import (
+    AccountError,
+    BrakePulled,
+    CredentialError,
+    LoginRefused,
+    Throttled,
+    TokenRefused,
+    Unreachable,
+)
 from bouncefiler.filing.plan import Watermark
 from bouncefiler.filing.undo import FiledMessage, Undo
 from bouncefiler.lookout import Lookout
@@ -355,6 +363,8 @@ class Desk:
             )
         try:
             connection = imap.open_account(server, password, first=first)
+        except TokenRefused:
+            raise
         except LoginRefused:
             self.store.login_refused(self.store.key_for(secret), present())
             raise

@@ -49,6 +49,8 @@ class Server:
     timeout: float = 60.0
     """Seconds to wait for the server's next octet."""
     compress: Compress = Compress.AUTO
+    oauth: bool = False
+    """Whether one logs in with an access token (OAuth 2.0, RFC 6749) instead of a password."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,13 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenCommand:
+    """This program prints an access token in its first line, one that is good now; it is run without a shell."""
+
+    argv: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class EnvironmentVariable:
     """The secret is in this environment variable."""
 
@@ -82,7 +91,7 @@ class EnvironmentVariable:
 NOTIFY_ENTRY = KeyringEntry("bouncefiler notify")
 """Where in the keyring the URLs to notify are: never where the password is."""
 
-CredentialSource = KeyringEntry | SystemdCredential | Command | EnvironmentVariable
+CredentialSource = KeyringEntry | SystemdCredential | Command | TokenCommand | EnvironmentVariable
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """A server that plays a part: for what no real server can be made to do on demand.
 
 It answers by a table, from a regular expression that a command begins with (without its tag) to what is said then. In
-an answer TAG stands for the command's tag; `None` hangs up, and "+…" asks for one line more. The first row that matches
-counts; what no row knows is answered as an honest server would, or with BAD.
+an answer TAG stands for the command's tag; `None` hangs up, and "+…" asks for one line more, after which its further
+lines are said, or OK. The first row that matches counts; what no row knows is answered as an honest server would, or
+with BAD.
 """
 
 from __future__ import annotations
@@ -121,9 +122,10 @@ def _converse(connection: socket.socket, part: Part, scripted: Scripted) -> bool
         tag, _, command = heard.partition(" ")
         said = part.answer(command)
         if isinstance(said, str) and said.startswith("+"):
-            _say(connection, tag, said)
+            asked, _, said = said.partition("\r\n")
+            _say(connection, tag, asked)
             scripted.heard.append("+ " + lines.readline().decode().removesuffix("\r\n"))
-            said = "TAG OK done"
+            said = said or "TAG OK done"
         if not _say(connection, tag, said):
             return False
         if command == "STARTTLS" and part.context:

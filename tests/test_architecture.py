@@ -49,7 +49,7 @@ INSIDE = {  # the same for the modules of a folder; those of one floor don't kno
         {"commands"},
         {"fetched"},
         {"wire"},
-        {"names", "tls"},
+        {"bearer", "names", "tls"},
     ],
     "service": [
         {"__init__"},

@@ -28,6 +28,7 @@ from bouncefiler.settings import (
     Server,
     Settings,
     SystemdCredential,
+    TokenCommand,
 )
 
 EXAMPLE = Path(__file__).parent.parent / "config.example.toml"
@@ -174,6 +175,15 @@ def test_a_password_has_one_of_four_sources(tmp_path: Path, text: str, source: C
     assert home(tmp_path, f"password_from = {text}").credential == source
 
 
+def test_tokens_come_from_a_program(tmp_path: Path) -> None:
+    """They are good for an hour: nothing else could give a fresh one."""
+    account = home(tmp_path, 'token_from = { command = ["oama", "access", "ana"] }')
+
+    assert account.credential == TokenCommand(("oama", "access", "ana"))
+    assert account.server.oauth
+    assert not home(tmp_path, 'password_from = { command = ["oama", "access", "ana"] }').server.oauth
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"), [('"30s"', 30), ('"5m"', 300), ('"2h"', 7200), ('"1d"', 86400), ("90", 90), ("60.5", 60.5)]
 )
@@ -273,6 +283,18 @@ def test_an_alert_speaks_the_language_of_all(tmp_path: Path) -> None:
         ('password_from = { command = ["a", "b\\u0000"] }', 'accounts.home.password_from: expected "keyring"'),
         ("password_from = { command = [] }", 'accounts.home.password_from: expected "keyring"'),
         ("password_from = 1979-05-27", 'accounts.home.password_from: expected "keyring"'),
+        (
+            'token_from = "keyring"',
+            'accounts.home.token_from: expected a program that prints access tokens: { command = ["PROGRAM"',
+        ),
+        (
+            'token_from = { command = "oama access x" }',
+            'accounts.home.token_from: expected a program that prints access tokens: { command = ["PROGRAM"',
+        ),
+        (
+            'password_from = "keyring"\ntoken_from = { command = ["x"] }',
+            "accounts.home: password_from and token_from exclude each other",
+        ),
         ("ca_file = 1979-05-27", "accounts.home.ca_file: expected the path of a PEM file, got a date"),
     ],
 )
@@ -638,4 +660,7 @@ def test_the_example_has_every_key() -> None:
     shown |= set(
         re.findall(r"(?m)^\[+(?:accounts\.home\.)?([a-z_]+)", switched_on(EXAMPLE.read_text(encoding="utf-8")))
     )
+    instead = set(re.findall(r"(?m)^#   ([a-z_]+) = ", EXAMPLE.read_text(encoding="utf-8")))
+    assert instead == {"password_from", "token_from"}
+    shown |= instead
     assert {*_File.model_fields, *_Account.model_fields, *_Alert.model_fields} <= shown

@@ -8,16 +8,16 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from bouncefiler.desk import MAX_REFUSALS, Desk, at_work
-from bouncefiler.errors import LoginRefused, Throttled
+from bouncefiler.errors import LoginRefused, Throttled, TokenRefused
 from bouncefiler.filing.plan import Plan
 from bouncefiler.sent import SentReport
-from bouncefiler.settings import Account, EnvironmentVariable, Settings
+from bouncefiler.settings import Account, EnvironmentVariable, Settings, TokenCommand
 from bouncefiler.sweep import Report, Scope
 from tests.scripted import SELECTED, Answer, Part, Scripted, playing
 
@@ -161,6 +161,20 @@ def test_a_password_that_was_refused_twice_is_sent_no_third_time(tmp_path: Path)
         sent = [command for command in scripted.commands() if command.startswith(("LOGIN", "AUTHENTICATE"))]
 
     assert len(sent) == MAX_REFUSALS == 2
+
+
+def test_a_token_that_is_refused_does_not_keep_the_next_from_being_tried(tmp_path: Path) -> None:
+    """It locks no account; and the program that prints it may print the same for an hour."""
+    offered = "* CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2\r\nTAG OK done"
+    answers = {"AUTHENTICATE": "TAG NO AUTHENTICATE failed", "CAPABILITY": offered}
+    with desk_at(answers, tmp_path) as (desk, scripted):
+        server = replace(desk.account.server, oauth=True)
+        desk.account = replace(desk.account, server=server, credential=TokenCommand(("echo", "token")))
+        for _ in range(4):
+            with pytest.raises(TokenRefused):
+                sweep(desk)
+
+    assert len([command for command in scripted.commands() if command.startswith("AUTHENTICATE")]) == 4
 
 
 def test_clean_of_an_empty_mailbox_loads_nothing_that_it_has_no_use_for(tmp_path: Path) -> None:

@@ -32,10 +32,12 @@ from bouncefiler.errors import (
     FolderMissing,
     FolderRenumbered,
     LoginRefused,
+    NoToken,
     OverQuota,
     StoreBroken,
     StoreBusy,
     Throttled,
+    TokenRefused,
     Unreachable,
     Untrusted,
 )
@@ -281,6 +283,8 @@ REACTIONS = [
     (FolderMissing("Bounces"), Then.AS_USUAL),
     (CannotMove("no UIDPLUS"), Then.AS_USUAL),
     (BrakePulled("too many"), Then.AS_USUAL),
+    (TokenRefused("expired"), (30, 60)),
+    (NoToken("no network"), (30, 60)),
     (ZeroDivisionError(), Then.AS_USUAL),
     (None, Then.AS_USUAL),
 ]

@@ -52,9 +52,8 @@ def login(config: Path | None, account: str, *, notify: bool) -> None:
 def _log_in(account: Account, settings: Settings) -> None:
     if not app.keeps_password(account):
         app.check_login(account, settings, os.environ)
-        click.echo(
-            f"{account.name}: the configured password works. It is not in the keyring, so there is nothing to keep."
-        )
+        what = "access token" if account.server.oauth else "configured password"
+        click.echo(f"{account.name}: the {what} works. It is not in the keyring, so there is nothing to keep.")
         return
     password = click.prompt(
         f"Password of {render.clean_text(account.server.user)} at {render.clean_text(account.server.host)}",

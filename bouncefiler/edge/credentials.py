@@ -16,8 +16,15 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, assert_never
 
-from bouncefiler.errors import CredentialError
-from bouncefiler.settings import Command, CredentialSource, EnvironmentVariable, KeyringEntry, SystemdCredential
+from bouncefiler.errors import CredentialError, NoToken
+from bouncefiler.settings import (
+    Command,
+    CredentialSource,
+    EnvironmentVariable,
+    KeyringEntry,
+    SystemdCredential,
+    TokenCommand,
+)
 
 if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
@@ -39,6 +46,9 @@ PATIENCE = Patience()
 
 MAX_OCTETS = 65_536
 """No secret is longer than this; a source that says more is not one."""
+
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{1,60000}=*", re.ASCII)
+"""RFC 6750, 2.1 (b64token)."""
 
 MAX_URLS = 5
 """So many addresses are notified: each may take some seconds of every attempt."""
@@ -71,6 +81,11 @@ def _password_of(account: str, user: str) -> _Secret:
     )
 
 
+def _token_of(account: str, user: str) -> _Secret:
+    login = f"bouncefiler login {account}"
+    return _Secret(account, user, "access token", "token_from", login, "token", one_line=True)
+
+
 def _urls_of(account: str, user: str) -> _Secret:
     login = f"bouncefiler login {account} --notify"
     return _Secret(account, user, "list of notification URLs", "notify_from", login, "notify", one_line=False)
@@ -85,14 +100,29 @@ def password(
     hidden: Collection[str] = (),
     patience: Patience = PATIENCE,
 ) -> str:
-    """Return the password or token that `source` holds for this account.
+    """Return the password or access token that `source` holds for this account.
 
     A command runs without the variables in `hidden`, which are those that hold other secrets; the first line that it
     prints is the password. Raises CredentialError, whose further lines say which other sources there are and what to
-    write to use them.
+    write to use them; NoToken where it is a token that is missing.
     """
+    if isinstance(source, TokenCommand):
+        return _token(source, _token_of(account, user), child_environ(environ, hidden), patience)
     secret = _password_of(account, user)
     return _checked(_found(source, secret, environ, hidden, patience), _place(source))
+
+
+def _token(source: TokenCommand, secret: _Secret, environ: Mapping[str, str], patience: Patience) -> str:
+    try:
+        token = _from_command(source.argv, secret, environ, patience.command).strip()
+    except CredentialError as exc:
+        raise NoToken(str(exc)) from None
+    if not _TOKEN.fullmatch(token):
+        raise NoToken(
+            f"what {_place(source)} prints is no access token (RFC 6750, 2.1); run the command of {secret.key} by "
+            "hand: the first line has to be the token and nothing else"
+        )
+    return token
 
 
 def notify_urls(
@@ -157,7 +187,7 @@ def _found(
             return _from_keyring(service, secret, patience.keyring)
         case SystemdCredential(name=name):
             return _from_systemd(name, secret, environ)
-        case Command(argv=argv):
+        case Command(argv=argv) | TokenCommand(argv=argv):
             return _from_command(argv, secret, child_environ(environ, hidden), patience.command)
         case EnvironmentVariable(name=name):
             return _from_environment(name, secret, environ)
@@ -187,7 +217,7 @@ def _place(source: CredentialSource) -> str:
             return "the keyring"
         case SystemdCredential(name=name):
             return f"the systemd credential {name!r}"
-        case Command(argv=argv):
+        case Command(argv=argv) | TokenCommand(argv=argv):
             return f"the command {argv[0]!r}"
         case EnvironmentVariable(name=name):
             return f"the environment variable {name}"

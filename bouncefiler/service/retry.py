@@ -11,10 +11,12 @@ from bouncefiler.errors import (
     CredentialError,
     FolderRenumbered,
     LoginRefused,
+    NoToken,
     OverQuota,
     StoreBroken,
     StoreBusy,
     Throttled,
+    TokenRefused,
     Unreachable,
     Untrusted,
 )
@@ -47,8 +49,6 @@ class Then(Enum):
 def react(error: BaseException | None, failures: int, draw: Callable[[], float]) -> Retry | Then:
     """Decide when to run again after `error`, the `failures`-th in a row; `draw` gives numbers from [0, 1)."""
     match error:
-        case LoginRefused() | CredentialError() | Untrusted() | ConfigError():
-            return Then.HALT
         case Throttled(retry_after=seconds):
             demanded = _demanded(seconds) * (1 + JITTER * draw())
             return Retry(max(demanded, back_off(failures, draw)), demanded)
@@ -56,8 +56,10 @@ def react(error: BaseException | None, failures: int, draw: Callable[[], float])
             return Retry(HOUR * (1 + JITTER * draw()))
         case FolderRenumbered() if failures == 1:
             return Retry(0.0)
-        case Unreachable() | StoreBusy() | StoreBroken() | FolderRenumbered():
+        case Unreachable() | StoreBusy() | StoreBroken() | FolderRenumbered() | TokenRefused() | NoToken():
             return Retry(back_off(failures, draw))
+        case LoginRefused() | CredentialError() | Untrusted() | ConfigError():
+            return Then.HALT
         case _:
             return Then.AS_USUAL
 

@@ -14,10 +14,11 @@ from typing import Any
 from imapclient import IMAPClient
 
 from bouncefiler.edge.imap import tls
+from bouncefiler.edge.imap.bearer import bearer
 from bouncefiler.edge.imap.names import quoted
-from bouncefiler.edge.imap.trouble import FOREIGN, in_our_words, login_refusal, plain, said_in
+from bouncefiler.edge.imap.trouble import FOREIGN, in_our_words, login_refusal, plain, said_in, token_refusal
 from bouncefiler.edge.imap.wire import Wire
-from bouncefiler.errors import AccountError, LoginRefused, Unreachable, Untrusted
+from bouncefiler.errors import AccountError, LoginRefused, TokenRefused, Unreachable, Untrusted
 from bouncefiler.settings import Security, Server
 
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 20, "TCP_KEEPCNT": 3}
@@ -228,21 +229,41 @@ class _Seen(Exception):
     """The certificate's fingerprint; ends a connection that was made for nothing else."""
 
 
-def _authenticate(client: Client, server: Server, password: str) -> None:
-    transport = client.transport
-    offered = set(transport.capabilities)
+def _authenticate(client: Client, server: Server, secret: str) -> None:
+    say, refused = (_by_token if server.oauth else _by_password)(client, server, secret)
+    try:
+        say()
+    except imaplib.IMAP4.error as exc:
+        if isinstance(exc.__context__, imaplib.IMAP4.abort):  # imapclient calls it a refusal; it was a BYE
+            raise exc.__context__ from None
+        raise refused(said_in(exc)) from exc
+    client.transport.refresh_capabilities()
+
+
+_Way = tuple[Callable[[], object], Callable[[str], AccountError]]
+"""How to say who we are, and what to make of the server's words if it refuses."""
+
+
+def _by_token(client: Client, server: Server, token: str) -> _Way:
+    offered = set(client.transport.capabilities)
+    said = bearer(server, token, offered) if _can_be_sent(server.user) else None
+    if said is None:
+        raise TokenRefused(
+            f"{server.host} takes no access tokens; the ways to log in that it offers are: {_ways(offered)}; "
+            "take `password_from` instead of `token_from`"
+        )
+    return partial(client.sasl_login, said.mechanism, said), lambda words: token_refusal(server, words, said.why)
+
+
+def _by_password(client: Client, server: Server, password: str) -> _Way:
+    offered = set(client.transport.capabilities)
     if "LOGINDISABLED" in offered and "AUTH=PLAIN" not in offered:
         raise _no_password_wanted(server, offered)
     if not (_can_be_sent(password) and _can_be_sent(server.user)):
         raise LoginRefused(f"the user name or the password for {server.host} has a NUL in it, or is not UTF-8")
-    try:
-        # RFC 4616 has UTF-8 in it; RFC 3501's LOGIN knows only ASCII, and servers differ in what they make of more.
-        (client.plain_login if "AUTH=PLAIN" in offered else client.login)(server.user, password)
-    except imaplib.IMAP4.error as exc:
-        if isinstance(exc.__context__, imaplib.IMAP4.abort):  # imapclient calls it a refusal; it was a BYE
-            raise exc.__context__ from None
-        raise login_refusal(server, said_in(exc)) from exc
-    transport.refresh_capabilities()
+    # RFC 4616 has UTF-8 in it; RFC 3501's LOGIN knows only ASCII, and servers differ in what they make of more.
+    log_in_with = client.plain_login if "AUTH=PLAIN" in offered else client.login
+    return partial(log_in_with, server.user, password), partial(login_refusal, server)
 
 
 def _can_be_sent(text: str) -> bool:
@@ -264,8 +285,11 @@ def _no_password_wanted(server: Server, offered: set[str]) -> AccountError:
         return Untrusted(
             f'{server.host} takes no password over an open connection, and none was sent: set `security = "tls"`'
         )
-    ways = ", ".join(sorted(way.removeprefix("AUTH=") for way in offered if way.startswith("AUTH="))) or "none"
-    return LoginRefused(f"{server.host} takes no passwords; the ways to log in that it offers are: {plain(ways)}")
+    return LoginRefused(f"{server.host} takes no passwords; the ways to log in that it offers are: {_ways(offered)}")
+
+
+def _ways(offered: set[str]) -> str:
+    return plain(", ".join(sorted(way.removeprefix("AUTH=") for way in offered if way.startswith("AUTH="))) or "none")
 
 
 def _no_starttls(server: Server, does: str) -> str:

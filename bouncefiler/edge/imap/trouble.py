@@ -22,6 +22,7 @@ from bouncefiler.errors import (
     LoginRefused,
     OverQuota,
     Throttled,
+    TokenRefused,
     Unreachable,
     Untrusted,
 )
@@ -62,7 +63,7 @@ _BY_WORDS: tuple[tuple[str, type[AccountError], str], ...] = (  # looked for fir
     (
         "basic authentication is (?:disabled|blocked)",
         LoginRefused,
-        "the provider takes no passwords from programs any more, only OAuth 2, which bouncefiler does not speak",
+        "the provider takes no passwords from programs any more, only access tokens (OAuth 2.0): docs/oauth.md",
     ),
     # Gmail, Yahoo, iCloud
     (
@@ -116,6 +117,18 @@ def login_refusal(server: Server, said: str) -> AccountError:
     return LoginRefused(
         f"{server.host} refuses to log {plain(server.user)} in: “{plain(said)}”; check `user`, and set the password "
         "again with `bouncefiler login`"
+    )
+
+
+def token_refusal(server: Server, said: str, why: str) -> AccountError:
+    """Put the refusal of an access token in our words; `why` is what the server said about the token itself."""
+    error = refusal(server, f"log {plain(server.user)} in", said)
+    if type(error) not in (AccountError, LoginRefused):
+        return error
+    told = f"“{plain(said)}”" + (f" ({plain(why)})" if why else "")
+    return TokenRefused(
+        f"{server.host} refuses the access token of {plain(server.user)}: {told}; check `user`, and whether what "
+        "`token_from` prints is a token for IMAP: docs/oauth.md"
     )
 
 
