@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from textwrap import dedent
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -32,6 +33,7 @@ from bouncefiler.filing.plan import (
     Outcome,
     Plan,
     Settlement,
+    decide,
     make_plan,
 )
 from bouncefiler.filing.undo import FiledMessage, PastRun, Stays, Undo
@@ -89,6 +91,7 @@ class English:
 
 
 WORDS = Words(English())
+PORTUGUESE = Words(English(), "pt_BR")
 
 
 def verdict(
@@ -117,8 +120,8 @@ def judged(uid: int, what: Verdict, subject: str = "Undelivered") -> Judged:
     return Judged(Arrival(MessageRef("INBOX", 7, uid), Fingerprint(f"f{uid}"), when, 900), what, subject)
 
 
-def overview_of(items: Iterable[Judged], scanned: int = 8431, *, every: bool = True) -> Overview:
-    overview = Overview(WORDS, every)
+def overview_of(items: Iterable[Judged], scanned: int = 8431, *, every: bool = True, words: Words = WORDS) -> Overview:
+    overview = Overview(words, every)
     overview.add(replace(make_plan(items, FilingPolicy()), scanned=scanned))
     return overview
 
@@ -547,7 +550,7 @@ def hostile_past() -> list[Document]:
     verdict = Verdict(Kind.FAILED, Cause.MAILBOX_FULL, (Recipient(HOSTILE),))
     back = Move(Judged(Arrival(ref, prints, NOON, 9), verdict, HOSTILE), "undo", by_rule=False, undoes=7)
     plan = Undo((MoveBatch(HOSTILE, 1, HOSTILE, (back,)),), (Stays(message, f"no longer in {HOSTILE}"),))
-    return [undo(plan, WORDS), run(1, (message,), WORDS), runs(HOSTILE, (PastRun(1, HOSTILE, NOON, 3, 1),))]
+    return [undo(plan, WORDS), run(1, (message,), WORDS), runs(HOSTILE, (PastRun(1, HOSTILE, NOON, 3, 1),), WORDS)]
 
 
 def hostile_posture() -> Posture:
@@ -678,7 +681,7 @@ def test_progress_is_for_terminals() -> None:
 def test_past_waves_are_told_without_an_alarm() -> None:
     first = datetime(2026, 1, 19, 12, tzinfo=UTC)
     wave = Wave(first, first + timedelta(days=2), 1_204, date(2026, 1, 20), 900)
-    text = render.lay_out(render.waves([wave]), render.Look())
+    text = render.lay_out(render.waves([wave], WORDS), render.Look())
     record = render.waves_json("home", [wave])
 
     assert "1,204" in text
@@ -692,4 +695,54 @@ def test_past_waves_are_told_without_an_alarm() -> None:
             "peak_day": "2026-01-20",
             "peak": 900,
         }
+    ]
+
+
+def names_in(texts: Mapping[str, Any], path: str = "") -> dict[str, set[str]]:
+    """Each text of a table of words, with the names that are filled into it."""
+    found: dict[str, set[str]] = {}
+    for key, value in texts.items():
+        if isinstance(value, Mapping):
+            found |= names_in(value, f"{path}{key}.")
+        else:
+            found[f"{path}{key}"] = set(re.findall(r"\{(\w+)\}", " ".join(value) if isinstance(value, list) else value))
+    return found
+
+
+def test_both_languages_say_the_same_things() -> None:
+    """A text that one of them lacks would end a command in the middle."""
+
+    english, portuguese = (
+        {k: v for k, v in Words(WORDS.wording, lang).texts.items() if k != "why"} for lang in ("en", "pt")
+    )
+    assert names_in(portuguese) == names_in(english)
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_why_a_message_is_left_is_said_in_portuguese(kind: Kind) -> None:
+    """Planning knows one language."""
+
+    disposition = decide(Verdict(kind), FilingPolicy(kinds=frozenset()))
+    assert isinstance(disposition, Leave)
+    assert PORTUGUESE.why(disposition.why) != disposition.why
+
+
+def test_a_reason_that_is_a_rules_name_stays_as_it_is() -> None:
+    """What the user has written is in the user's language."""
+
+    assert PORTUGUESE.why("rule: tickets") == "rule: tickets"
+    assert PORTUGUESE.why("came from 'a.b', and that folder is gone") == "veio de 'a.b', e essa pasta não existe mais"
+
+
+def test_preview_in_portuguese() -> None:
+    """All of it, not the causes alone."""
+
+    overview = overview_of(
+        [judged(n, verdict()) for n in range(1, 4)] + [judged(9, verdict(Kind.AUTOREPLY))], 8431, words=PORTUGUESE
+    )
+    assert shown(preview(overview, zone=UTC)).splitlines()[0] == "Seriam guardadas"
+    assert shown(preview(overview, zone=UTC)).splitlines()[-3:] == [
+        "        1  resposta automática, não é devolução",
+        "",
+        "3 de 8.431 mensagens seriam guardadas em Bounces. Nada foi alterado.",
     ]

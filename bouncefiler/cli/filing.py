@@ -138,7 +138,9 @@ class _Page:
         if waves:
             if not self.wanted.as_json:
                 click.echo()
-            self._show(lambda: render.waves(waves), lambda: render.waves_json(self.account.name, waves))
+            self._show(
+                lambda: render.waves(waves, self.overview.words), lambda: render.waves_json(self.account.name, waves)
+            )
 
     def show_alert(self, alert: Alert) -> None:
         if not self.wanted.as_json:
@@ -164,14 +166,18 @@ class _Watch:
         if self.brake:
             self.brake.check(plan)
         self.page.add(plan)
-        self.move_bar(plan.done, f"{self.page.account.name}: {self.page.overview.scanned:,} messages read")
+        self.move_bar(plan.done, self._words("read", self.page.overview.scanned))
+
+    def _words(self, name: str, number: int) -> str:
+        words = self.page.overview.words
+        return words.say("command", name, account=self.page.account.name, n=words.number(number))
 
     def done(self, plan: Plan, report: Report) -> None:
         """Nothing to add: the overview shows the plan, the report what came of all."""
 
     def sent_read(self, report: SentReport) -> None:
         done = report.read / max(1, report.read + report.left)
-        self.move_bar(done, f"{self.page.account.name}: {report.read:,} sent messages read")
+        self.move_bar(done, self._words("sent-read", report.read))
 
     def stopping(self) -> bool:
         return stopping.is_set()

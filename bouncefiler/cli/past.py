@@ -58,15 +58,15 @@ def undo(config: Path | None, /, *, run_id: int | None, yes: bool, as_json: bool
         if choice.explicit and not (plan.batches or plan.stays):
             raise click.UsageError("no such message or run was filed, or it is back already; see `bouncefiler history`")
         page.show_undo(plan)
-        if plan.batches and (yes or _agreed(as_json=as_json)):
+        if plan.batches and (yes or _agreed(page.words, as_json=as_json)):
             page.show_undone(desk.undo(plan, stopping.is_set))
 
 
-def _agreed(*, as_json: bool) -> bool:
+def _agreed(words: render.Words, *, as_json: bool) -> bool:
     if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        complain("nothing was put back: say --yes if that is what you want")
+        complain(words.say("command", "not-put-back"))
         sys.exit(BrakePulled.exit_code)
-    return click.confirm("Put them back?")
+    return click.confirm(words.say("command", "put-back"))
 
 
 @click.command()
@@ -100,7 +100,7 @@ class _Story:
         self.words = render.Words(app.Wording(settings, account.name), parts.language(settings, os.environ))
 
     def show_runs(self, runs: Sequence[PastRun], *, every: bool) -> None:
-        self._show(lambda: render.runs(self.name, runs, every=every), render.runs_json(self.name, runs))
+        self._show(lambda: render.runs(self.name, runs, self.words, every=every), render.runs_json(self.name, runs))
 
     def show_run(self, run: int, messages: Sequence[FiledMessage]) -> None:
         self._show(lambda: render.run(run, messages, self.words), render.run_json(self.name, messages))
@@ -111,7 +111,7 @@ class _Story:
     def show_undone(self, report: Report) -> None:
         if not self.as_json:
             click.echo()
-        self._show(lambda: render.undone(report), [render.report_json(self.name, report)])
+        self._show(lambda: render.undone(report, self.words), [render.report_json(self.name, report)])
 
     def _show(self, document: Callable[[], render.Document], records: Iterable[render.Json]) -> None:
         if self.as_json:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bouncefiler.cli.accounts import for_each
-from bouncefiler.cli.late import app, render
+from bouncefiler.cli.late import app, parts, render
 from bouncefiler.cli.options import account_option, json_option
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def report(config: Path | None, names: tuple[str, ...], *, output: Path, days: i
     no script. It has other people's addresses in it, so that only you may read it. Asks no server.
     """
     from bouncefiler.report import page  # noqa: PLC0415
+    from bouncefiler.report.speech import Speech  # noqa: PLC0415
 
     settings = app.load_settings(config, os.environ)
     chronicles: list[Chronicle] = []
@@ -72,9 +73,8 @@ def report(config: Path | None, names: tuple[str, ...], *, output: Path, days: i
         if chronicles:
             _hand_over(page.page(chronicles), output, mark=page.MARK, force=force)
             if str(output) != "-":
-                click.echo(
-                    f"The report is in {render.clean_text(str(output.absolute()), 1_000)}; open it in a browser."
-                )
+                where = render.clean_text(str(output.absolute()), 1_000)
+                click.echo(Speech(parts.language(settings, os.environ)).texts["page"]["is-in"].format(file=where))
 
 
 @click.command()

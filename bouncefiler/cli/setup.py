@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bouncefiler.cli.accounts import in_one_line
-from bouncefiler.cli.late import app, render
+from bouncefiler.cli.late import app, parts, render
 from bouncefiler.cli.terminal import log_to_stderr
 
 if TYPE_CHECKING:
@@ -50,19 +50,23 @@ def login(config: Path | None, account: str, *, notify: bool) -> None:
 
 
 def _log_in(account: Account, settings: Settings) -> None:
+    words = render.Words(app.Wording(settings, account.name), parts.language(settings, os.environ))
     if not app.keeps_password(account):
         app.check_login(account, settings, os.environ)
-        what = "access token" if account.server.oauth else "configured password"
-        click.echo(f"{account.name}: the {what} works. It is not in the keyring, so there is nothing to keep.")
+        name = "token-works" if account.server.oauth else "password-elsewhere"
+        click.echo(words.say("command", name, account=account.name))
         return
     password = click.prompt(
-        f"Password of {render.clean_text(account.server.user)} at {render.clean_text(account.server.host)}",
+        words.say(
+            "command",
+            "password",
+            user=render.clean_text(account.server.user),
+            host=render.clean_text(account.server.host),
+        ),
         hide_input=True,
     )
     app.log_in_and_remember(account, settings, password)
-    click.echo(
-        f"{account.name}: the password works, and is now in your keyring. Next: bouncefiler preview -a {account.name}"
-    )
+    click.echo(words.say("command", "password-works", account=account.name))
 
 
 def _log_in_to_notify(account: Account, settings: Settings) -> None:

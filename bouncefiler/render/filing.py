@@ -12,7 +12,7 @@ from bouncefiler.filing.plan import Judged, MessageRef, Outcome, Plan
 from bouncefiler.recognition.verdict import Kind, Recipient, Verdict
 from bouncefiler.render.harmless import clean_text
 from bouncefiler.render.layout import Block, Column, Document, Paragraph, Table, Tone
-from bouncefiler.render.words import Words, at_minute, counted
+from bouncefiler.render.words import Words, at_minute
 from bouncefiler.sweep import Report
 
 MANY = 50
@@ -108,7 +108,7 @@ class Overview:
         self.scanned += plan.scanned
         if not (plan.settlements and self.pages):  # what the last page moves has been counted when it was first tried
             self._add_moves(plan)
-        self.left.update(clean_text(left.why) for left in plan.left)
+        self.left.update(clean_text(self.words.why(left.why)) for left in plan.left)
         stay = (left.judged for left in plan.left if left.judged.verdict.kind is Kind.IMITATION)
         self.imitations.add(_Row(judged, None, self._reason(judged)) for judged in stay)
         if plan.settlements and not self.pages:
@@ -172,46 +172,48 @@ def names_of(recipients: Sequence[Recipient]) -> str:
 def reason_of(verdict: Verdict, words: Words) -> str:
     """Say in a few words why delivery failed, or is late."""
     label = words.label(verdict.cause)
-    return f"delayed: {label}" if verdict.kind is Kind.DELAYED else label
+    return words.delayed(label) if verdict.kind is Kind.DELAYED else label
 
 
 def preview(overview: Overview, *, zone: tzinfo | None = None) -> Document:
     """Show what `clean` would do, with dates in this time zone; None is the machine's."""
-    return (*_overview(overview, "Would be filed", zone), *_would_be(overview))
+    return (*_overview(overview, "would-be-title", zone), *_would_be(overview))
 
 
 def cleaned(overview: Overview, report: Report, *, zone: tzinfo | None = None) -> Document:
     """Show what `clean` has done: what was planned, and what came of it. The zone is as for `preview`."""
-    return (*_overview(overview, "Filed", zone), *_was(overview, report))
+    return (*_overview(overview, "was-title", zone), *_was(overview, report))
 
 
 def _overview(overview: Overview, title: str, zone: tzinfo | None) -> Iterator[Block]:
+    words = overview.words
     if overview.settled:
-        yield Paragraph(_settled(overview.settled))
+        yield Paragraph(_settled(overview))
     if overview.moves.count:
-        yield from _moves(title, overview, zone)
+        yield from _moves(words.say("filing", title), overview, zone)
     if overview.left:
-        rows = tuple((f"{count:,}", why) for why, count in overview.left.most_common())
-        yield Table("Left where they are", (Column("messages", right=True), Column("why", 80)), rows)
+        rows = tuple((words.number(count), why) for why, count in overview.left.most_common())
+        columns = (Column(words.head("messages"), right=True), Column(words.head("why"), 80))
+        yield Table(words.say("filing", "left-title"), columns, rows)
     if overview.imitations.count:
-        yield from _imitations(overview.imitations, zone)
+        yield from _imitations(overview.imitations, words, zone)
 
 
 def _moves(title: str, overview: Overview, zone: tzinfo | None) -> Iterator[Table]:
-    moves = overview.moves
+    moves, words = overview.moves, overview.words
     if len(moves.items) < moves.count:
-        yield _groups_of(title, overview.groups, zone)
-        title = f"The newest {NEWEST} of them (`--all-rows` shows all {moves.count:,})"
-    yield _list_of(title, moves.in_order, zone)
+        yield _groups_of(title, overview.groups, words, zone)
+        title = words.say("filing", "newest", shown=words.number(NEWEST), n=words.number(moves.count))
+    yield _list_of(title, moves.in_order, words, zone)
 
 
-def _list_of(title: str, items: Sequence[Item], zone: tzinfo | None) -> Table:
+def _list_of(title: str, items: Sequence[Item], words: Words, zone: tzinfo | None) -> Table:
     columns = (
-        Column("received", 16, 16),
-        Column("for", 40, 12),
-        Column("why", 40, 10),
-        Column("subject", 80, 10),
-        Column("goes to", 40, 7),
+        Column(words.head("received"), 16, 16),
+        Column(words.head("for"), 40, 12),
+        Column(words.head("why"), 40, 10),
+        Column(words.head("subject"), 80, 10),
+        Column(words.head("to"), 40, 7),
     )
     return Table(
         title,
@@ -220,82 +222,82 @@ def _list_of(title: str, items: Sequence[Item], zone: tzinfo | None) -> Table:
     )
 
 
-def _groups_of(title: str, groups: Mapping[tuple[str, str], Group], zone: tzinfo | None) -> Table:
+def _groups_of(title: str, groups: Mapping[tuple[str, str], Group], words: Words, zone: tzinfo | None) -> Table:
     columns = (
-        Column("messages", right=True),
-        Column("why", 40, 10),
-        Column("first", 10, 10),
-        Column("last", 10, 10),
-        Column("goes to", 40, 7),
+        Column(words.head("messages"), right=True),
+        Column(words.head("why"), 40, 10),
+        Column(words.head("first"), 10, 10),
+        Column(words.head("last"), 10, 10),
+        Column(words.head("to"), 40, 7),
     )
     rows = tuple(
-        (f"{group.count:,}", why, at_minute(group.first, zone)[:10], at_minute(group.last, zone)[:10], to)
+        (words.number(group.count), why, at_minute(group.first, zone)[:10], at_minute(group.last, zone)[:10], to)
         for (why, to), group in sorted(groups.items(), key=lambda item: -item[1].count)
     )
     return Table(title, columns, rows)
 
 
-def _imitations(imitations: Listing, zone: tzinfo | None) -> Iterator[Block]:
+def _imitations(imitations: Listing, words: Words, zone: tzinfo | None) -> Iterator[Block]:
     count, shown = imitations.count, imitations.in_order
     yield Table(
-        "Careful: made to look like a delivery failure. Open no link and no attachment in "
-        + ("this message:" if count == 1 else f"these {count:,} messages:"),
-        (Column("received", 16, 16), Column("folder", 40, 8), Column("subject", 80, 10)),
+        words.count("filing", "imitations", count),
+        (
+            Column(words.head("received"), 16, 16),
+            Column(words.head("folder"), 40, 8),
+            Column(words.head("subject"), 80, 10),
+        ),
         tuple((at_minute(item.received_at, zone), item.folder, item.subject) for item in shown),
         Tone.WARNING,
     )
     if len(shown) < count:
-        yield Paragraph(f"These are the newest {len(shown)}; `--all-rows` shows all {count:,}.")
+        yield Paragraph(words.say("filing", "imitations-newest", shown=words.number(len(shown)), n=words.number(count)))
 
 
-def _settled(settled: Counter[Outcome]) -> str:
-    words = {
-        Outcome.MOVED: "had arrived",
-        Outcome.GONE: "had been taken away by somebody else",
-        Outcome.VOID: "had not been moved and will be looked at again",
-    }
-    found = ", ".join(f"{settled[outcome]:,} {word}" for outcome, word in words.items() if settled[outcome])
-    return f"An earlier run was interrupted. Of the messages it was moving, {found}."
+def _settled(overview: Overview) -> str:
+    words, settled = overview.words, overview.settled
+    outcomes = (outcome for outcome in (Outcome.MOVED, Outcome.GONE, Outcome.VOID) if settled[outcome])
+    found = ", ".join(words.say("filing", outcome, n=words.number(settled[outcome])) for outcome in outcomes)
+    return words.say("filing", "settled", found=found)
 
 
 def _would_be(overview: Overview) -> Iterator[Paragraph]:
-    if overview.moves.count:
-        count = _of(overview.moves.count, overview)
-        yield Paragraph(f"{count} would be filed {_into(overview.targets)}. Nothing was changed.", Tone.GOOD)
-    else:
-        yield Paragraph(f"{_nothing(overview)} Nothing was changed.", Tone.GOOD)
+    words = overview.words
+    would_be = _filed("would-be", overview.moves.count, overview.targets, overview)
+    said = would_be if overview.moves.count else _nothing(overview)
+    yield Paragraph(f"{said} {words.say('filing', 'unchanged')}", Tone.GOOD)
 
 
 def _was(overview: Overview, report: Report) -> Iterator[Paragraph]:
+    words = overview.words
     moved = report.moved + overview.found_out[Outcome.MOVED]
     open_ = report.unsettled - overview.found_out.total()
     if moved:
         # What was planned for each folder is only said where all of it was done.
         targets = overview.targets if moved == overview.moves.count else Counter(set(overview.targets))
-        verb = "was filed" if moved == 1 else "were filed"
-        yield Paragraph(f"{_of(moved, overview)} {verb} {_into(targets)}.", Tone.GOOD)
+        yield Paragraph(_filed("was", moved, targets, overview), Tone.GOOD)
     elif not overview.moves.count:
         yield Paragraph(_nothing(overview), Tone.GOOD)
     if gone := overview.found_out[Outcome.GONE]:
-        yield Paragraph(f"{counted(gone, 'message', 'messages')} had been taken away by somebody else meanwhile.")
+        yield Paragraph(words.count("filing", "taken", gone))
     if open_ > 0:
-        yield Paragraph(
-            f"For {counted(open_, 'message', 'messages')} the server did not say whether the move was done; the next "
-            "run looks, and nothing is lost meanwhile.",
-            Tone.WARNING,
-        )
+        yield Paragraph(words.count("filing", "open", open_), Tone.WARNING)
 
 
-def _of(number: int, overview: Overview) -> str:
-    return f"{number:,} of {counted(overview.scanned, 'message', 'messages')}"
+def _filed(name: str, number: int, targets: Counter[str], overview: Overview) -> str:
+    words = overview.words
+    return words.count(
+        "filing", name, number, messages=words.messages(overview.scanned), folders=_folders(targets, words)
+    )
 
 
-def _into(targets: Counter[str]) -> str:
+def _folders(targets: Counter[str], words: Words) -> str:
     counted = len(targets) > 1 and targets.total() > len(targets)
-    return "in " + ", ".join(f"{folder} ({count:,})" if counted else folder for folder, count in targets.most_common())
+    return ", ".join(
+        f"{folder} ({words.number(count)})" if counted else folder for folder, count in targets.most_common()
+    )
 
 
 def _nothing(overview: Overview) -> str:
     if not overview.scanned:
-        return "There is no new mail to look at (`--all` also takes what was looked at before)."
-    return f"{counted(overview.scanned, 'message', 'messages')} looked at, nothing to file."
+        return overview.words.say("filing", "nothing-new")
+    return overview.words.count("filing", "nothing", overview.scanned)

@@ -10,6 +10,7 @@ from bouncefiler.backscatter.advice import Alert, Level
 from bouncefiler.backscatter.volume import Wave
 from bouncefiler.render.harmless import clean_lines, clean_text
 from bouncefiler.render.layout import Block, Column, Document, Paragraph, Table, Tone
+from bouncefiler.render.words import Words
 
 if TYPE_CHECKING:  # no other command than `posture` needs it
     from bouncefiler.backscatter.posture import Posture, Suggestion
@@ -59,19 +60,24 @@ def _proposed(steps: Mapping[str, str], suggestion: Suggestion) -> str:
     return f"{steps[suggestion.step]}\n  {name}  TXT\n  {record}"
 
 
-def waves(found: Sequence[Wave]) -> Document:
+def waves(found: Sequence[Wave], words: Words) -> Document:
     """Tell of waves of bounces that are over: nobody need do anything about them."""
     columns = (
-        Column("first", 10, 10),
-        Column("last", 10, 10),
-        Column("bounces", 9, 7, right=True),
-        Column("most on a day", 40),
+        Column(words.head("first"), 10, 10),
+        Column(words.head("last"), 10, 10),
+        Column(words.head("bounces"), 9, 7, right=True),
+        Column(words.head("peak"), 40),
     )
     rows = (
-        (f"{wave.first:%Y-%m-%d}", f"{wave.last:%Y-%m-%d}", f"{wave.bounces:,}", f"{wave.peak:,} on {wave.peak_day}")
+        (
+            f"{wave.first:%Y-%m-%d}",
+            f"{wave.last:%Y-%m-%d}",
+            words.number(wave.bounces),
+            words.say("waves", "peak", n=words.number(wave.peak), day=str(wave.peak_day)),
+        )
         for wave in found
     )
     return (
-        Table("In the past, there were far more bounces than usual", columns, tuple(rows)),
-        Paragraph("That is over, and so no alarm is raised about it."),
+        Table(words.say("waves", "title"), columns, tuple(rows)),
+        Paragraph(words.say("waves", "over")),
     )

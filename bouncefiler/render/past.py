@@ -10,59 +10,63 @@ from bouncefiler.recognition.verdict import Verdict
 from bouncefiler.render.filing import names_of, reason_of
 from bouncefiler.render.harmless import clean_text
 from bouncefiler.render.layout import Block, Column, Document, Paragraph, Table, Tone
-from bouncefiler.render.words import Words, at_minute, counted
+from bouncefiler.render.words import Words, at_minute
 from bouncefiler.sweep import Report
 
 LATEST_RUNS = 50
 """More runs than this are only shown to those who ask for them."""
 
 
-def runs(account: str, runs: Sequence[PastRun], *, every: bool = True, zone: tzinfo | None = None) -> Document:
+def runs(
+    account: str, runs: Sequence[PastRun], words: Words, *, every: bool = True, zone: tzinfo | None = None
+) -> Document:
     """List runs that moved mail, the newest first; without `every` no more than LATEST_RUNS."""
     if not runs:
-        return (Paragraph(clean_text(f"{account}: nothing was filed so far, or nothing in that time.")),)
+        return (Paragraph(clean_text(words.say("past", "none", account=account))),)
     columns = (
-        Column("run", right=True),
-        Column("when", 16, 16),
-        Column("command", 20, 7),
-        Column("messages", right=True),
-        Column("put back since", right=True),
+        Column(words.head("run"), right=True),
+        Column(words.head("when"), 16, 16),
+        Column(words.head("command"), 20, 7),
+        Column(words.head("messages"), right=True),
+        Column(words.head("undone"), right=True),
     )
     rows = tuple(
         (
             str(run.id),
             at_minute(run.began, zone),
             clean_text(run.command, 20),
-            f"{run.moved:,}",
-            f"{run.undone:,}" if run.undone else "-",
+            words.number(run.moved),
+            words.number(run.undone) if run.undone else "-",
         )
         for run in (runs if every else runs[:LATEST_RUNS])
     )
-    table = Table(clean_text(f"{account}: what was filed"), columns, rows)
+    table = Table(clean_text(words.say("past", "title", account=account)), columns, rows)
     if len(rows) == len(runs):
         return (table,)
-    return (table, Paragraph(f"These are the latest {LATEST_RUNS}; `--since` shows earlier ones."))
+    return (table, Paragraph(words.say("past", "latest", n=words.number(LATEST_RUNS))))
 
 
 def run(run: int, messages: Sequence[FiledMessage], words: Words, *, zone: tzinfo | None = None) -> Document:
     """List what a run moved."""
     if not messages:
-        return (Paragraph(f"Run {run} moved nothing; `bouncefiler history` lists those that did."),)
-    rows = tuple(
-        (*_told(message, words, zone), f"{clean_text(message.to_folder, 40)}{', put back' if message.undone else ''}")
-        for message in messages
-    )
-    return (Table(f"Run {run}", _numbered("went to"), rows),)
+        return (Paragraph(words.say("past", "run-none", run=str(run))),)
+    rows = tuple((*_told(message, words, zone), _went_to(message, words)) for message in messages)
+    return (Table(words.say("past", "run", run=str(run)), _numbered("went", words), rows),)
 
 
-def _numbered(where: str) -> tuple[Column, ...]:
+def _went_to(message: FiledMessage, words: Words) -> str:
+    folder = clean_text(message.to_folder, 40)
+    return words.say("past", "put-back", folder=folder) if message.undone else folder
+
+
+def _numbered(where: str, words: Words) -> tuple[Column, ...]:
     return (
-        Column("number", right=True),
-        Column("received", 16, 16),
-        Column("for", 40, 12),
-        Column("why", 40, 10),
-        Column("subject", 80, 10),
-        Column(where, 40, 12),
+        Column(words.head("number"), right=True),
+        Column(words.head("received"), 16, 16),
+        Column(words.head("for"), 40, 12),
+        Column(words.head("why"), 40, 10),
+        Column(words.head("subject"), 80, 10),
+        Column(words.head(where), 40, 12),
     )
 
 
@@ -95,46 +99,38 @@ def _undo(undo: Undo, words: Words, zone: tzinfo | None) -> Iterator[Block]:
             )
             for move, to in undo.moves
         )
-        yield Table(f"To be put back: {counted(len(rows), 'message', 'messages')}", _numbered("goes back to"), rows)
+        yield Table(words.count("past", "undo-title", len(rows)), _numbered("back", words), rows)
     if undo.stays:
         yield Table(
-            "Not to be put back",
+            words.say("past", "stays-title"),
             (
-                Column("number", right=True),
-                Column("received", 16, 16),
-                Column("subject", 60, 10),
-                Column("because", 80, 20),
+                Column(words.head("number"), right=True),
+                Column(words.head("received"), 16, 16),
+                Column(words.head("subject"), 60, 10),
+                Column(words.head("because"), 80, 20),
             ),
             tuple(
                 (
                     str(stays.message.id),
                     at_minute(stays.message.received_at, zone),
                     clean_text(stays.message.subject, 60),
-                    clean_text(stays.why, 80),
+                    clean_text(words.why(stays.why), 80),
                 )
                 for stays in undo.stays
             ),
         )
     if not undo.batches:
-        yield Paragraph("There is nothing to put back. `bouncefiler history` lists what was filed.", Tone.GOOD)
+        yield Paragraph(words.say("past", "nothing"), Tone.GOOD)
 
 
-def undone(report: Report) -> Document:
+def undone(report: Report, words: Words) -> Document:
     """Say what came of it."""
-    return tuple(_undone(report))
+    return tuple(_undone(report, words))
 
 
-def _undone(report: Report) -> Iterator[Paragraph]:
-    verb = "is" if report.moved == 1 else "are"
-    back = counted(report.moved, "message", "messages")
-    yield Paragraph(f"{back} {verb} back, and will not be filed again.", Tone.GOOD)
+def _undone(report: Report, words: Words) -> Iterator[Paragraph]:
+    yield Paragraph(words.count("past", "undone", report.moved), Tone.GOOD)
     if report.gone:
-        yield Paragraph(
-            f"{counted(report.gone, 'message', 'messages')} had been taken away by somebody else meanwhile."
-        )
+        yield Paragraph(words.count("filing", "taken", report.gone))
     if report.unsettled:
-        yield Paragraph(
-            f"For {counted(report.unsettled, 'message', 'messages')} the server did not say whether it was done; the "
-            "next run looks, and nothing is lost meanwhile.",
-            Tone.WARNING,
-        )
+        yield Paragraph(words.count("filing", "open", report.unsettled), Tone.WARNING)

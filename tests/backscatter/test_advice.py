@@ -61,7 +61,7 @@ def test_figures_are_written_as_the_language_does() -> None:
 
 @pytest.mark.parametrize(
     ("usual", "said"),
-    [(None, "not known yet"), (0.0, "hardly ever one"), (2.0, "about 2 a day"), (12.4, "about 12 a day")],
+    [(None, "not known yet"), (0.0, "hardly any"), (2.0, "about 2 a day"), (12.4, "about 12 a day")],
 )
 def test_what_is_usual_is_said_as_far_as_it_is_known(usual: float | None, said: str) -> None:
     body = " ".join(write(Notice.OPENED, replace(WAVE, usual=usual), ANA).body.split())
