@@ -14,16 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bouncefiler.edge.imap import pipe
-from bouncefiler.edge.imap.commands import (
-    IN_A_ROW,
-    MAX_LEAN,
-    Command,
-    Fetch,
-    Leave,
-    Number,
-    Parts,
-    Refused,
-)
+from bouncefiler.edge.imap.commands import IN_A_ROW, MAX_LEAN, Command, Fetch, Leave, Number, Parts, Refused
 from bouncefiler.edge.imap.fetched import Fetched, internaldate, parsed
 from bouncefiler.edge.imap.pipe import Pipe
 from bouncefiler.edge.imap.scan import Lean, Scan

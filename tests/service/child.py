@@ -1,6 +1,6 @@
 """A service of counting jobs, for the tests that need a real process: signals, and the watchdog.
 
-    service_child.py ACCOUNTS
+    child.py ACCOUNTS
 
 ACCOUNTS is a file with a name on each line; "wrong" in it stands for a configuration with an error. Each run prints
 `NAME begins`, then does batches until it is asked to stop: it prints `NAME batch`, and each takes one line on stdin.

@@ -19,16 +19,16 @@ import pytest
 from bouncefiler.service.timetable import MOST_WORKERS
 from tests import dovecot
 from tests.dovecot import Dovecot, Mail, Variant
-from tests.test_service import FIVE_MINUTES, HOUR, Bench, bench  # noqa: F401 - a fixture
+from tests.service.bench import FIVE_MINUTES, HOUR, Bench
 
 ACCOUNTS = 100
 ROUNDS = 3
 PATIENCE = 120.0
 
-BOUNCE = (Path(__file__).parent / "mail" / "postfix" / "delayed.eml").read_bytes()
+BOUNCE = (Path(__file__).parent.parent / "mail" / "postfix" / "delayed.eml").read_bytes()
 
 
-def test_polls_are_spread_out(bench: Bench) -> None:  # noqa: F811 - the fixture
+def test_polls_are_spread_out(bench: Bench) -> None:
     """Each account is looked at in its interval, and never more than a few in the same second."""
     accounts = [bench.watch(f"account{number}") for number in range(ACCOUNTS)]
 
