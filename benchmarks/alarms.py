@@ -27,7 +27,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from bouncefiler.backscatter.incident import Background, Incident, Notice, assess
-from bouncefiler.backscatter.volume import HISTORY, WatchPolicy, past_waves
+from bouncefiler.backscatter.volume import HISTORY, Singly, WatchPolicy, past_waves
 
 MINUTE = 60
 HOUR = 60 * MINUTE
@@ -237,7 +237,7 @@ class Watch:
         oldest = bisect_left(self.times, clock - HISTORY.total_seconds())
         so_far = self.times[oldest : bisect_right(self.times, now)]
         began = time.perf_counter()
-        step = assess(so_far, moment, WatchPolicy(), self.open, self.last, background)
+        step = assess(Singly(so_far), moment, WatchPolicy(), self.open, self.last, background)
         self.cost.append(time.perf_counter() - began)
         if step.incident is not None:
             over = step.incident.closed is not None
@@ -343,7 +343,7 @@ def cry_wolf(quiet: Quiet, rate: float, seed: object, years: int) -> Wolf:
     theirs = tuple(sum(1 for _ in episodes(contestant(times, START))) for _, contestant in CONTESTANTS)
     past = 0
     if quiet.mailbox is returning:
-        waves = past_waves(times[: bisect_left(times, START)], datetime.fromtimestamp(START, UTC))
+        waves = past_waves(Singly(times[: bisect_left(times, START)]), datetime.fromtimestamp(START, UTC))
         past = sum(any(abs(w.first.timestamp() - START + d * DAY) < DAY for w in waves) for d in OLD_WAVES)
     return Wolf(years, ours, theirs, past, tuple(watch.cost))
 

@@ -153,7 +153,7 @@ def quiet(store: Store) -> None:
 def told(store: StoreReader, now: datetime) -> None:
     """Ask what `status` and `report` ask (app.chronicle)."""
     store.daily((now - 29 * DAY).date())
-    volume.past_waves(store.history(now - KEPT), now)
+    volume.past_waves(store.past(now - KEPT), now)
     store.last_look(), store.incidents(50), store.told(50), store.undelivered(), store.watched_since()
     store.filed_by_folder(), store.filed_count(now - DAY), store.filed_count(now - 7 * DAY)
     store.dead_addresses(MAX_DEAD, MAX_STRANGERS), store.dead_count()

@@ -297,7 +297,7 @@ class Desk:
         if since is None:
             return ()
         now = present()
-        waves = volume.past_waves(self.store.history(now - KEPT), now)
+        waves = volume.past_waves(self.store.past(now - KEPT), now)
         return tuple(wave for wave in waves if wave.last >= since)
 
     def _lookout(self) -> Lookout:

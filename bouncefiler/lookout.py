@@ -90,9 +90,9 @@ class Lookout:
         hacked = Diagnosis.COMPROMISED in (suspected, before and before.diagnosis)
         # What is sent from the account itself counts, too, when somebody else may be sending it.
         whose = tuple(Provenance) if hacked else (Provenance.UNKNOWN, Provenance.FORGED)
-        times = self.store.history(now - volume.HISTORY, whose)
+        past = self._past(now, whose)
         background = Background(self._known_since(now), suspected)
-        step = incident.assess(times, now, self.account.watch, before, self.store.last_incident(), background)
+        step = incident.assess(past, now, self.account.watch, before, self.store.last_incident(), background)
         if step.incident is not None:
             findings = replace(findings, causes=self.store.causes(now - DAY, now, whose))
             if step.incident.diagnosis is Diagnosis.BACKSCATTER and _NEW & set(step.notices):
@@ -105,11 +105,11 @@ class Lookout:
         before = self.store.incident(own_mailing=True)
         if before is None and abuse is not None and abuse.diagnosis is Diagnosis.COMPROMISED:
             return
-        times = self.store.history(now - volume.HISTORY, (Provenance.GENUINE,))
+        past = self._past(now, (Provenance.GENUINE,))
         policy = replace(self.account.watch, threshold=None)
         background = Background(self._known_since(now), Diagnosis.OWN_MAILING)
         last = self.store.last_incident(own_mailing=True)
-        step = incident.assess(times, now, policy, before, last, background)
+        step = incident.assess(past, now, policy, before, last, background)
         if step.incident is not None:
             notices = tuple(notice for notice in step.notices if notice in _TOLD_OF_MAILINGS)
             since = (step.incident.began or step.incident.opened) - DAY
@@ -119,6 +119,11 @@ class Lookout:
                 dead=self.store.failed_for_good(since, MAX_DEAD) if notices else (),
             )
             yield from self._tell(step.incident, notices, findings, now)
+
+    def _past(self, now: datetime, whose: Collection[Provenance]) -> volume.History:
+        since = now - volume.HISTORY
+        self.store.count_days(since, now - volume.GUARD_DAYS * DAY, whose)
+        return self.store.past(since, whose)
 
     def _posture(self, now: datetime) -> tuple[str, ...]:
         """Say in a few lines how well others can tell the owner's mail from forged mail."""
@@ -142,7 +147,7 @@ class Lookout:
         today = self._tally(now - DAY, now)
         if not today.bounces:
             return Findings(tally=today)
-        earlier = self._tally(now - EARLIER, now - RECENT)
+        earlier = self._tally(now - EARLIER, now - RECENT) if diagnosis.weighs_earlier(today) else Tally()
         burst = self._burst(now)
         found = diagnosis.signs(
             today, earlier, (now - RECENT - max(now - EARLIER, self._known_since(now))) / DAY, burst

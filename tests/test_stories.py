@@ -143,7 +143,7 @@ class Ana:
 
     def past_waves(self) -> tuple[Wave, ...]:
         with open_for_reading(self.home / "state" / "home.sqlite3") as store:
-            return past_waves(store.history(self.now - 60 * DAY), self.now)
+            return past_waves(store.past(self.now - 60 * DAY), self.now)
 
     def incidents(self) -> list[Diagnosis]:
         with open_for_reading(self.home / "state" / "home.sqlite3") as store:

@@ -51,7 +51,7 @@ def swept(mails: Sequence[Stored], directory: Path) -> Iterator[tuple[Store, Rep
 
 
 def watched(store: Store) -> Step:
-    return assess(store.history(NOON - timedelta(days=60)), NOON, WatchPolicy(), background=Background(NOON))
+    return assess(store.past(NOON - timedelta(days=60)), NOON, WatchPolicy(), background=Background(NOON))
 
 
 def test_a_thousand_look_alikes_within_an_hour_raise_nothing(tmp_path: Path) -> None:

@@ -101,6 +101,11 @@ def tally(counted: Iterable[tuple[Provenance, Reason, int]]) -> Tally:
     )
 
 
+def weighs_earlier(today: Tally) -> bool:
+    """Whether what `signs` finds may depend on what came earlier: not where today's is too little anyway."""
+    return today.signed_unsent >= SIGNED_UNSENT or today.provider_signed_unsent >= PROVIDER_SIGNED_UNSENT
+
+
 def signs(today: Tally, earlier: Tally, earlier_days: float, burst: Burst) -> tuple[Sign, ...]:
     """Say which signs there are that somebody else is in the account.
 

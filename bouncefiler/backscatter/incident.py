@@ -7,8 +7,7 @@ telling. It may be called every few minutes or once a week: what it finds depend
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -17,11 +16,13 @@ from bouncefiler.backscatter.volume import (
     BASE_DAYS,
     HISTORY,
     Count,
+    History,
     Usual,
     WatchPolicy,
     bounces,
     count,
     incomplete_beta,
+    next_after,
     surge,
     usual_at,
 )
@@ -102,9 +103,9 @@ class Incident:
 class Background:
     """What else is known, besides when bounces came.
 
-    `known_since`: since when the account has been watched; from then on, or from the first of `times` on, a day without
-    bounces was a quiet one. None is the first of `times`, with which a mailbox that had no bounces at all is not known
-    to be a quiet one. `diagnosis`: what the bounces themselves give evidence of.
+    `known_since`: since when the account has been watched; from then on, or from the first bounce on, a day without
+    bounces was a quiet one. None is the first bounce, with which a mailbox that had no bounces at all is not known to
+    be a quiet one. `diagnosis`: what the bounces themselves give evidence of.
     """
 
     known_since: datetime | None = None
@@ -123,7 +124,7 @@ class Step:
 class _View:
     """What one look is about: bounces up to and including `end`."""
 
-    times: Sequence[int]
+    history: History
     now: datetime
     end: int
     known_since: int
@@ -139,24 +140,24 @@ class _View:
 
     def seen(self, incident: Incident, before: int) -> datetime:
         """Return when the newest bounce came up to a moment; as before, if there are none any more."""
-        newest = bisect_right(self.times, before)
-        return self.at(self.times[newest - 1]) if newest else incident.last_seen
+        newest = self.history.last(-math.inf, before + 1)
+        return incident.last_seen if newest is None else self.at(newest)
 
     def bounces(self, start: float, end: float) -> int:
-        return bounces(self.times, start, end)
+        return bounces(self.history.after(start), start, end)
 
     def count(self, start: float, end: float) -> Count:
-        return count(self.times, start, end)
+        return count(self.history.after(start), start, end)
 
     def usual(self, before: int) -> Usual:
-        return usual_at(self.times, before, self.known_since)
+        return usual_at(self.history, before, self.known_since)
 
     def beyond_threshold(self, start: int, end: int) -> bool:
         return self.policy.threshold is not None and self.bounces(start, end) >= self.policy.threshold
 
 
 def assess(
-    times: Sequence[int],
+    history: History,
     now: datetime,
     policy: WatchPolicy,
     open_incident: Incident | None = None,
@@ -165,11 +166,11 @@ def assess(
 ) -> Step:
     """Say what has become of the incident at `now`, which is aware.
 
-    `times`: when bounces came whose original the user is not known to have sent: INTERNALDATE in seconds since 1970,
-    ascending, for the last `volume.HISTORY` at least. `last_incident`: the latest one; a wave that comes back within a
+    `history`: when bounces came whose original the user is not known to have sent, by INTERNALDATE, for the last
+    `volume.HISTORY` at least. `last_incident`: the latest one; a wave that comes back within a
     week is part of it. At most one incident is open, and asking twice gives nothing new the second time.
     """
-    view = _view(times, now, policy, background or Background())
+    view = _view(history, now, policy, background or Background())
     if open_incident is None:
         return _look_out(view, last_incident)
     ended = _look_for_end(view, open_incident)
@@ -179,15 +180,16 @@ def assess(
     return again if again.incident else ended
 
 
-def _view(times: Sequence[int], now: datetime, policy: WatchPolicy, background: Background) -> _View:
+def _view(history: History, now: datetime, policy: WatchPolicy, background: Background) -> _View:
     seconds = math.floor(now.timestamp())
-    newest = bisect_right(times, seconds + CLOCK_SLACK.total_seconds())
-    end = max(seconds, times[newest - 1]) if newest else seconds
-    known_since = min(times[0] if times else end, end)
+    ahead = history.last(seconds + 1, seconds + CLOCK_SLACK.total_seconds() + 1)
+    end = seconds if ahead is None else ahead
+    known_since = end
     if background.known_since:
         known_since = min(known_since, math.ceil(background.known_since.timestamp()))
+    first = history.first(-math.inf, known_since)
     horizon = seconds - math.floor(HISTORY.total_seconds())
-    return _View(times, now, end, max(known_since, horizon), policy, background.diagnosis)
+    return _View(history, now, end, max(known_since if first is None else first, horizon), policy, background.diagnosis)
 
 
 def _look_out(view: _View, last: Incident | None) -> Step:
@@ -210,13 +212,13 @@ def _look_out(view: _View, last: Incident | None) -> Step:
 
 def _beginning(view: _View, after: int | None) -> int | None:
     """Return when that began which is alarming now; None when nothing is."""
-    began = surge(view.times, view.end, view.known_since, after)
+    began = surge(view.history, view.end, view.known_since, after)
     if began is not None:
         return began
     day_ago = max(view.end - _DAY, after or 0)
     blocked = view.diagnosis is Diagnosis.COMPROMISED and view.bounces(day_ago, view.end) > 0
     if blocked or view.beyond_threshold(day_ago, view.end):
-        return view.times[bisect_right(view.times, day_ago)]
+        return next_after(view.history, day_ago)
     return None
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from bouncefiler.backscatter.provenance import Provenance
 from bouncefiler.recognition.identity import Fingerprint
@@ -41,7 +41,7 @@ GUARD_DAYS = 4
 """Days before today, at least, that are not learnt from: a slow wave that has begun must not be taken for usual."""
 
 HISTORY = timedelta(days=365)
-"""How far back `times` has to reach. Where one comes in ten days, it takes a year to learn how many come at a time."""
+"""How far back to look. Where one comes in ten days, it takes a year to learn how many come at a time."""
 
 LEARNT_DAYS = 50 * 7
 """… of which so many are learnt from: whole weeks, so that it has to be done but once a week."""
@@ -188,6 +188,68 @@ class Wave:
     peak: int
 
 
+class Day(NamedTuple):
+    """What came on a day, and the spells in each quarter of it; days since 1970, by UTC."""
+
+    number: int
+    bounces: int
+    quarters: tuple[int, ...] = (0,) * _QUARTERS
+
+    @property
+    def spells(self) -> int:
+        """How many spells there were; one that goes on into the next quarter counts in both."""
+        return sum(self.quarters)
+
+
+class History(Protocol):
+    """When bounces came, in seconds since 1970: the latest are looked at one by one, of a year only the days."""
+
+    def after(self, start: float) -> Sequence[int]:
+        """Return when each bounce came that came after `start`, ascending; earlier ones may come before them."""
+
+    def first(self, start: float, end: float) -> int | None:
+        """Return when the first bounce came from `start` on, and before `end`; None when there was none."""
+
+    def last(self, start: float, end: float) -> int | None:
+        """Return when the last bounce came from `start` on, and before `end`; None when there was none."""
+
+    def days(self, first_day: int, last_day: int) -> Iterable[Day]:
+        """Count each of the days from `first_day` up to, and without, `last_day`."""
+
+    def usual(self, first_day: int, last_day: int) -> Usual:
+        """Return what is `learnt` from these days."""
+
+
+@dataclass(frozen=True, slots=True)
+class Singly:
+    """A History of which each bounce is at hand; `times` ascend."""
+
+    times: Sequence[int]
+
+    def after(self, _start: float) -> Sequence[int]:
+        """See History."""
+        return self.times
+
+    def first(self, start: float, end: float) -> int | None:
+        """See History."""
+        place = bisect_left(self.times, start)
+        return self.times[place] if place < bisect_left(self.times, end) else None
+
+    def last(self, start: float, end: float) -> int | None:
+        """See History."""
+        place = bisect_left(self.times, end)
+        return self.times[place - 1] if place > bisect_left(self.times, start) else None
+
+    def days(self, first_day: int, last_day: int) -> Iterable[Day]:
+        """See History."""
+        return days_of(self.times, first_day, last_day)
+
+    def usual(self, first_day: int, last_day: int) -> Usual:
+        """See History."""
+        low, high = bisect_left(self.times, first_day * _DAY), bisect_left(self.times, last_day * _DAY)
+        return _learn(array("q", self.times[low:high] if low < high else ()).tobytes(), first_day, last_day)
+
+
 def bounces(times: Sequence[int], start: float, end: float) -> int:
     """Count the bounces after `start`, up to and including `end`; `times` ascend."""
     return bisect_right(times, end) - bisect_right(times, start)
@@ -198,7 +260,7 @@ def count(times: Sequence[int], start: float, end: float) -> Count:
     return _count(times, bisect_right(times, start), bisect_right(times, end))
 
 
-def surge(times: Sequence[int], end: int, known_since: int, after: int | None = None) -> int | None:
+def surge(history: History, end: int, known_since: int, after: int | None = None) -> int | None:
     """Return when it began if one of the windows that end at `end` holds an alarming number; None when all is as usual.
 
     Only what came after `after` counts, and nothing alarms that is over since a day.
@@ -207,16 +269,16 @@ def surge(times: Sequence[int], end: int, known_since: int, after: int | None = 
     crowded = [
         (span, counted)
         for span, window in spans
-        if span > 0 and (counted := _at_least(times, end - span, end, window.floor)) is not None
+        if span > 0 and (counted := _at_least(history.after(end - span), end - span, end, window.floor)) is not None
     ]
     if not crowded:
         return None
-    usual = usual_at(times, end, known_since)
+    usual = usual_at(history, end, known_since)
     for span, counted in crowded:
-        if span > _DAY and usual.ordinary(count(times, end - _DAY, end), 1.0):
+        if span > _DAY and usual.ordinary(count(history.after(end - _DAY), end - _DAY, end), 1.0):
             break
         if usual.chance(counted, span / _DAY) < ALARM:
-            return _onset(times, end - span, usual, after)
+            return _onset(history, end - span, usual, after)
     return None
 
 
@@ -228,18 +290,27 @@ def _at_least(times: Sequence[int], start: int, end: int, floor: int) -> Count |
     return counted if counted.spells >= floor or counted.bounces >= MANY else None
 
 
-def _onset(times: Sequence[int], start: int, usual: Usual, after: int | None) -> int:
+def _onset(history: History, start: int, usual: Usual, after: int | None) -> int:
     """Go back from an alarming window while the six hours before were more than ordinary; return the first bounce."""
     earliest = max(start - BASE_DAYS * _DAY, after or 0)
-    while start - _QUARTER >= earliest and not usual.ordinary(count(times, start - _QUARTER, start), _QUARTER / _DAY):
+    while start - _QUARTER >= earliest:
+        before = count(history.after(start - _QUARTER), start - _QUARTER, start)
+        if usual.ordinary(before, _QUARTER / _DAY):
+            break
         start -= _QUARTER
+    return next_after(history, start)
+
+
+def next_after(history: History, start: int) -> int:
+    """Return when the first bounce came after `start`; there has to be one."""
+    times = history.after(start)
     return times[bisect_right(times, start)]
 
 
-def usual_at(times: Sequence[int], end: int, known_since: int) -> Usual:
+def usual_at(history: History, end: int, known_since: int) -> Usual:
     """Learn what was usual for the account before `end`.
 
-    `known_since` is when the history begins of which `times` holds every bounce; a day without bounces counts as a
+    `known_since` is from when on `history` holds every bounce; a day without bounces counts as a
     quiet one only from there on. With less than 28 days of it, what is missing is made up for by doubt: the fewer the
     days, the more bounces it takes to alarm (with none at all, 11 spells in an hour, or 44 in a day).
     """
@@ -247,36 +318,33 @@ def usual_at(times: Sequence[int], end: int, known_since: int) -> Usual:
     if last_day - known_day > NEW_DAYS:
         last_day -= last_day % 7
     first_day = max(last_day - LEARNT_DAYS, known_day)
-    low, high = bisect_left(times, first_day * _DAY), bisect_left(times, last_day * _DAY)
-    return _learn(array("q", times[low:high] if low < high else ()).tobytes(), first_day, last_day)
+    return history.usual(first_day, last_day)
 
 
-def past_waves(times: Sequence[int], now: datetime, known_since: datetime | None = None) -> tuple[Wave, ...]:
+def past_waves(history: History, now: datetime, known_since: datetime | None = None) -> tuple[Wave, ...]:
     """Find the waves of bounces that were over a day before `now`, for the record: they are no reason to alarm anybody.
 
     `known_since` as in `usual_at`; None takes the first bounce's day. A level that lasted for four weeks or more is not
     a wave: it was usual then.
     """
     end = math.floor(now.timestamp())
-    if not times:
+    first = history.first(-math.inf, math.inf)
+    if first is None:
         return ()
-    first_day = math.ceil(known_since.timestamp()) // _DAY if known_since else times[0] // _DAY
-    waves = (_wave(times, days) for days in _walk(_days(times, first_day, end // _DAY + 1)).waves)
+    first_day = math.ceil(known_since.timestamp()) // _DAY if known_since else first // _DAY
+    waves = (_wave(history, days) for days in _walk(history.days(first_day, end // _DAY + 1)).waves)
     return tuple(wave for wave in waves if wave.last.timestamp() < end - _DAY)
 
 
-def _wave(times: Sequence[int], days: tuple[int, ...]) -> Wave:
-    def on(day: int) -> int:
-        return bisect_left(times, (day + 1) * _DAY) - bisect_left(times, day * _DAY)
-
-    low, high = bisect_left(times, days[0] * _DAY), bisect_left(times, (days[-1] + 1) * _DAY)
-    peak = max(days, key=on)
+def _wave(history: History, days: tuple[Day, ...]) -> Wave:
+    start, end = days[0].number * _DAY, (days[-1].number + 1) * _DAY
+    peak = max(days, key=lambda day: day.bounces)
     return Wave(
-        datetime.fromtimestamp(times[low], UTC),
-        datetime.fromtimestamp(times[high - 1], UTC),
-        high - low,
-        datetime.fromtimestamp(peak * _DAY, UTC).date(),
-        on(peak),
+        datetime.fromtimestamp(history.first(start, end) or start, UTC),
+        datetime.fromtimestamp(history.last(start, end) or start, UTC),
+        sum(day.bounces for day in days),
+        datetime.fromtimestamp(peak.number * _DAY, UTC).date(),
+        peak.bounces,
     )
 
 
@@ -291,46 +359,41 @@ def _count(times: Sequence[int], low: int, high: int) -> Count:
     return Count(of_all, spells)
 
 
-class _Day(NamedTuple):
-    """What came on a day, and the spells in each quarter of it; days since 1970, by UTC."""
-
-    number: int
-    bounces: int
-    spells: int
-    quarters: tuple[int, ...] = (0,) * _QUARTERS
-
-
-def _days(times: Sequence[int], first_day: int, last_day: int) -> Iterator[_Day]:
-    """Count each of the days from `first_day` up to, and without, `last_day`."""
+def days_of(times: Sequence[int], first_day: int, last_day: int) -> Iterator[Day]:
+    """Count each of the days from `first_day` up to, and without, `last_day`; `times` ascend."""
     edges = [bisect_left(times, day * _DAY) for day in range(first_day, last_day + 1)]
     for number, (low, high) in enumerate(pairwise(edges), first_day):
         if low == high:
-            yield _Day(number, 0, 0)
+            yield Day(number, 0)
             continue
         starts = [number * _DAY + quarter * _QUARTER for quarter in range(1, _QUARTERS)]
         cuts = [low, *(bisect_left(times, start, low, high) for start in starts), high]
-        quarters = tuple([_count(times, *part).spells for part in pairwise(cuts)])
-        yield _Day(number, high - low, sum(quarters), quarters)
+        yield Day(number, high - low, tuple([_count(times, *part).spells for part in pairwise(cuts)]))
 
 
 class _Walk(NamedTuple):
     """What was ordinary, and the days of each wave."""
 
     past: _Past
-    waves: list[tuple[int, ...]]
+    waves: list[tuple[Day, ...]]
 
 
 @lru_cache(maxsize=32)  # the base moves once a week; the windows are looked at every few minutes
 def _learn(times: bytes, first_day: int, last_day: int) -> Usual:
-    return _walk(_days(array("q", times), first_day, last_day)).past.usual()
+    return learnt(tuple(days_of(array("q", times), first_day, last_day)))
 
 
-def _walk(days: Iterable[_Day]) -> _Walk:
+def learnt(days: tuple[Day, ...]) -> Usual:
+    """Return what was usual after these days, which follow one another."""
+    return _walk(days).past.usual()
+
+
+def _walk(days: Iterable[Day]) -> _Walk:
     """Go through the days and part the waves from what was usual at the time, so that a wave teaches nothing.
 
     Each day is learnt a day later, in case it is the one in whose last hours a wave began.
     """
-    found, wave, yesterday = _Walk(_Past(), []), list[_Day](), None
+    found, wave, yesterday = _Walk(_Past(), []), list[Day](), None
     for day in days:
         loud = _loud(day, found.past, ORDINARY if wave else ALARM)
         if yesterday and loud and yesterday.spells > 1 and _loud(yesterday, found.past, ORDINARY):
@@ -349,15 +412,15 @@ def _walk(days: Iterable[_Day]) -> _Walk:
     return found
 
 
-def _finish(wave: Sequence[_Day], found: _Walk) -> None:
+def _finish(wave: Sequence[Day], found: _Walk) -> None:
     if len(wave) >= BASE_DAYS:
         for day in wave:
             found.past.add(day)
     elif wave:
-        found.waves.append(tuple(day.number for day in wave))
+        found.waves.append(tuple(wave))
 
 
-def _loud(day: _Day, past: _Past, limit: float) -> bool:
+def _loud(day: Day, past: _Past, limit: float) -> bool:
     if limit == ALARM and day.spells < _LAST_DAY.floor and day.bounces < MANY:
         return False
     return past.usual(GUARD_DAYS).chance(Count(day.bounces, day.spells), 1.0) < limit
@@ -398,9 +461,9 @@ class _Past:
     def __init__(self) -> None:
         """Know nothing."""
         self._sums = [_Sums()]
-        self._days: dict[int, _Day] = {}
+        self._days: dict[int, Day] = {}
 
-    def add(self, day: _Day) -> None:
+    def add(self, day: Day) -> None:
         """Learn one day more."""
         week_ago = self._days.get(day.number - 7)
         self._days[day.number] = day
@@ -411,7 +474,7 @@ class _Past:
             new = _Sums(*map(operator.add, before, of_day), *before[len(of_day) :])
         self._sums.append(new)
 
-    def _compared(self, day: _Day, week_ago: _Day) -> tuple[float, ...]:
+    def _compared(self, day: Day, week_ago: Day) -> tuple[float, ...]:
         count, days = self._base(len(self._sums) - 1)
         return (
             day.spells,

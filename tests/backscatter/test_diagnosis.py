@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bouncefiler.backscatter.diagnosis import Burst, Sign, Tally, diagnose, signs, tally
+from bouncefiler.backscatter.diagnosis import Burst, Sign, Tally, diagnose, signs, tally, weighs_earlier
 from bouncefiler.backscatter.incident import Diagnosis
 from bouncefiler.backscatter.provenance import Provenance, Reason
 
@@ -56,6 +56,14 @@ class TestSigns:
     @pytest.mark.parametrize(("number", "expected"), [(2, ()), (3, (Sign.SIGNED_UNSENT,))])
     def test_a_few_signed_messages_that_were_not_sent(self, number: int, expected: tuple[Sign, ...]) -> None:
         assert found(Tally(bounces=number, signed_unsent=number)) == expected
+
+    @pytest.mark.parametrize("provider", [0, 2, 4, 5, 50])
+    @pytest.mark.parametrize("own", [0, 2, 3, 30])
+    def test_what_came_earlier_matters_only_where_that_is_said(self, own: int, provider: int) -> None:
+        today = Tally(bounces=90, signed_unsent=own, provider_signed_unsent=provider)
+        often = Tally(bounces=90_000, signed_unsent=9_000, provider_signed_unsent=9_000)
+
+        assert weighs_earlier(today) == (found(today, often) != found(today))
 
     def test_what_another_system_sends_every_day_is_no_sign(self) -> None:
         """A shop that mails in the owner's name without leaving copies: three dead addresses a day, then forty."""

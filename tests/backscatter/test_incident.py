@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bouncefiler.backscatter.incident import Background, Diagnosis, Notice, Step, assess
-from bouncefiler.backscatter.volume import WatchPolicy
+from bouncefiler.backscatter.volume import Singly, WatchPolicy
 from tests.backscatter.timeline import DAY, HOUR, MINUTE, NOON, WEEK, Watch, at, evenly, merged, quiet
 
 POLICY = WatchPolicy()
@@ -190,7 +190,7 @@ class TestRareLooks:
         watch = Watch(times, WatchPolicy(threshold=30))
         for now in range(NOON, NOON + 55 * DAY, 6 * HOUR):
             so_far, background = [t for t in times if t <= now], Background(at(watch.known_since))
-            whole = assess(so_far, at(now), watch.policy, watch.open, watch.last, background)
+            whole = assess(Singly(so_far), at(now), watch.policy, watch.open, watch.last, background)
 
             assert watch.look(now) == whole
 
@@ -216,8 +216,8 @@ class TestClocks:
     def test_a_bounce_dated_years_ahead_is_not_believed(self) -> None:
         times = [*flood(20, 1), NOON + 5_000 * DAY]
 
-        assert assess(times, at(NOON + HOUR), POLICY).notices == (Notice.OPENED,)
-        assert assess([NOON + 5_000 * DAY], at(NOON), POLICY) == Step()
+        assert assess(Singly(times), at(NOON + HOUR), POLICY).notices == (Notice.OPENED,)
+        assert assess(Singly([NOON + 5_000 * DAY]), at(NOON), POLICY) == Step()
 
 
 class TestThreshold:
@@ -311,7 +311,7 @@ class TestNewAccounts:
         assert Watch(drip, known_since=NOON - 30 * DAY).every(HOUR, NOON, NOON + 3 * DAY).told != []
 
     def test_it_does_not_claim_to_know_what_is_usual(self) -> None:
-        step = assess(flood(100, 2), at(NOON + 2 * HOUR), POLICY)
+        step = assess(Singly(flood(100, 2)), at(NOON + 2 * HOUR), POLICY)
 
         assert step.incident is not None
         assert step.incident.usual is None
@@ -319,7 +319,7 @@ class TestNewAccounts:
 
 def test_times_are_told_in_the_zone_of_the_question() -> None:
     zone = ZoneInfo("America/Sao_Paulo")
-    step = assess(flood(), at(NOON + 2 * HOUR).astimezone(zone), POLICY)
+    step = assess(Singly(flood()), at(NOON + 2 * HOUR).astimezone(zone), POLICY)
 
     assert step.incident is not None
     assert step.incident.opened.tzinfo is zone
@@ -401,4 +401,6 @@ def test_an_incident_from_an_older_file_is_followed_too() -> None:
 
 
 def test_the_background_may_be_left_out() -> None:
-    assert assess(flood(), at(NOON + HOUR), POLICY) == assess(flood(), at(NOON + HOUR), POLICY, background=Background())
+    assert assess(Singly(flood()), at(NOON + HOUR), POLICY) == assess(
+        Singly(flood()), at(NOON + HOUR), POLICY, background=Background()
+    )

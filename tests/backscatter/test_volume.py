@@ -20,6 +20,7 @@ from bouncefiler.backscatter.volume import (
     Count,
     Level,
     Rhythm,
+    Singly,
     Usual,
     count,
     incomplete_beta,
@@ -146,7 +147,7 @@ def test_how_many_are_alarming_depends_on_what_was_usual_and_on_how_well_that_is
 
 
 def alarm(times: Sequence[int], known_since: int = LONG_AGO) -> int | None:
-    return surge(times, NOON, known_since)
+    return surge(Singly(times), NOON, known_since)
 
 
 @pytest.mark.parametrize(
@@ -195,29 +196,29 @@ def test_a_surge_began_where_the_unusual_hours_began() -> None:
 
 class TestUsual:
     def test_it_is_the_mean_of_the_ordinary_days(self) -> None:
-        assert usual_at(quiet(60, NOON, each=2), NOON, LONG_AGO).per_day == pytest.approx(2, rel=0.05)
+        assert usual_at(Singly(quiet(60, NOON, each=2)), NOON, LONG_AGO).per_day == pytest.approx(2, rel=0.05)
 
     @pytest.mark.parametrize("days_ago", [5, 10, 20])
     def test_a_wave_teaches_nothing(self, days_ago: int) -> None:
         """Right after a wave the watch is as sharp as before it."""
         start = NOON - days_ago * DAY
         wave = evenly(900, start, start + 2 * DAY)
-        usual = usual_at(merged(quiet(60, NOON, each=0.5), wave), NOON, LONG_AGO)
+        usual = usual_at(Singly(merged(quiet(60, NOON, each=0.5), wave)), NOON, LONG_AGO)
 
         assert usual.per_day == pytest.approx(0.5, abs=0.2)
         assert alarm(merged(quiet(60, NOON, each=0.5), wave, evenly(8, NOON - HOUR, NOON))) is not None
 
     def test_what_lasts_four_weeks_is_usual(self) -> None:
-        usual = usual_at(quiet(40, NOON, each=15), NOON, LONG_AGO)
+        usual = usual_at(Singly(quiet(40, NOON, each=15)), NOON, LONG_AGO)
 
         assert usual.per_day == pytest.approx(15, rel=0.1)
 
     def test_a_wave_that_has_just_begun_is_not_taken_for_usual(self) -> None:
-        assert usual_at(evenly(60, NOON - 4 * DAY, NOON), NOON, LONG_AGO).per_day == 0
+        assert usual_at(Singly(evenly(60, NOON - 4 * DAY, NOON)), NOON, LONG_AGO).per_day == 0
 
     def test_it_is_not_claimed_of_an_account_that_is_known_for_days_only(self) -> None:
-        assert usual_at(quiet(8, NOON, each=2), NOON, NOON - 8 * DAY).per_day is None
-        assert usual_at(quiet(13, NOON, each=2), NOON, NOON - 13 * DAY).per_day == pytest.approx(2, rel=0.2)
+        assert usual_at(Singly(quiet(8, NOON, each=2)), NOON, NOON - 8 * DAY).per_day is None
+        assert usual_at(Singly(quiet(13, NOON, each=2)), NOON, NOON - 13 * DAY).per_day == pytest.approx(2, rel=0.2)
 
     def test_it_is_learnt_anew_once_a_week(self) -> None:
         """It takes milliseconds, and the watch looks every few minutes."""
@@ -225,23 +226,23 @@ class TestUsual:
         monday = NOON - NOON % WEEK + 4 * DAY  # the first of January 1970 was a Thursday
 
         for day in range(1, 7):
-            assert usual_at(times, monday + day * DAY, LONG_AGO) == usual_at(times, monday, LONG_AGO)
+            assert usual_at(Singly(times), monday + day * DAY, LONG_AGO) == usual_at(Singly(times), monday, LONG_AGO)
 
     def test_of_a_new_account_it_is_learnt_every_day(self) -> None:
-        learnt = [usual_at(quiet(60, NOON, each=3), NOON - days * DAY, NOON - 40 * DAY) for days in range(20)]
+        learnt = [usual_at(Singly(quiet(60, NOON, each=3)), NOON - days * DAY, NOON - 40 * DAY) for days in range(20)]
 
         assert len({usual.bounces.days for usual in learnt[-10:]}) == 10
 
     def test_the_hours_in_which_a_slow_wave_began_teach_nothing_either(self) -> None:
         """Seven in an evening are no alarm yet; but a drip that begins so is not what comes in clumps of seven."""
         drip = evenly(15 * 20, NOON, NOON + 20 * DAY)
-        usual = usual_at(drip, NOON + 20 * DAY, LONG_AGO)
+        usual = usual_at(Singly(drip), NOON + 20 * DAY, LONG_AGO)
 
-        assert (usual.spells.count, usual.spells.clump) == (0, usual_at([], NOON, LONG_AGO).spells.clump)
+        assert (usual.spells.count, usual.spells.clump) == (0, usual_at(Singly([]), NOON, LONG_AGO).spells.clump)
 
     def test_growth_is_not_taken_for_clumps(self) -> None:
         times = merged(*(quiet(28, NOON - 28 * DAY * (11 - month), each=month + 1) for month in range(12)))
-        usual = usual_at(times, NOON, LONG_AGO)
+        usual = usual_at(Singly(times), NOON, LONG_AGO)
 
         assert usual.spells.clump < 1.1
         assert max(usual.spells.rhythm) < 1.3
@@ -250,7 +251,9 @@ class TestUsual:
         """Eight bounces on each working day, and at most two of them within the same hour."""
         mornings = [NOON - NOON % DAY - day * DAY + 8 * HOUR for day in range(400)]
         working = [morning for morning in mornings if at(morning).weekday() < 5]
-        usual = usual_at(merged(*(evenly(8, morning, morning + 10 * HOUR) for morning in working)), NOON, LONG_AGO)
+        usual = usual_at(
+            Singly(merged(*(evenly(8, morning, morning + 10 * HOUR) for morning in working))), NOON, LONG_AGO
+        )
 
         assert usual.spells.clump < 1.1
         assert usual.spells.rhythm.days == pytest.approx(7 / 5, rel=0.1)
@@ -258,7 +261,7 @@ class TestUsual:
 
     def test_clumps_are_no_rhythm(self) -> None:
         starts = [NOON - day * DAY - day * 7 % 24 * HOUR for day in range(400, 1, -3)]
-        usual = usual_at(merged(*(evenly(6, start, start + HOUR) for start in starts)), NOON, LONG_AGO)
+        usual = usual_at(Singly(merged(*(evenly(6, start, start + HOUR) for start in starts))), NOON, LONG_AGO)
 
         assert usual.spells.clump == pytest.approx(1 + 5 / 2, rel=0.3)
         assert usual.spells.rhythm.days < 1.2
@@ -302,7 +305,7 @@ def test_a_flood_of_any_size_costs_the_same(size: int) -> None:
     """Two days of flood: it is leapt over, spell by spell."""
     flood = Counted(size, NOON, 2 * DAY)
 
-    assert surge(flood, NOON, LONG_AGO) is not None
+    assert surge(Singly(flood), NOON, LONG_AGO) is not None
     assert flood.asked < 200_000
 
 
@@ -318,7 +321,7 @@ class TestPastWaves:
         start = NOON - NOON % DAY - 200 * DAY
         wave = merged(evenly(100, start, start + DAY), evenly(240, start + DAY, start + 2 * DAY))
 
-        (found,) = past_waves(merged(quiet(300, NOON, each=0.2), wave), at(NOON))
+        (found,) = past_waves(Singly(merged(quiet(300, NOON, each=0.2), wave)), at(NOON))
 
         assert found.bounces == pytest.approx(340, abs=2)
         assert found.peak == pytest.approx(240, abs=2)
@@ -330,7 +333,7 @@ class TestPastWaves:
         start = NOON - NOON % DAY - 60 * DAY
         rise = (evenly(2 * day, start + day * DAY, start + (day + 1) * DAY) for day in range(1, 8))
 
-        (found,) = past_waves(merged(quiet(300, start, each=0.2), *rise, quiet(50, NOON, each=0.2)), at(NOON))
+        (found,) = past_waves(Singly(merged(quiet(300, start, each=0.2), *rise, quiet(50, NOON, each=0.2))), at(NOON))
 
         assert found.bounces >= 8 + 10 + 12 + 14
         assert found.peak == 14
@@ -339,28 +342,28 @@ class TestPastWaves:
         starts = [NOON - days * DAY for days in (900, 500, 20)]
         times = merged(quiet(1_000, NOON, each=0.1), *(evenly(80, start, start + DAY) for start in starts))
 
-        firsts = [wave.first for wave in past_waves(times, at(NOON))]
+        firsts = [wave.first for wave in past_waves(Singly(times), at(NOON))]
 
         assert len(firsts) == 3
         assert all(abs(first - at(start)) < timedelta(days=1) for first, start in zip(firsts, starts, strict=True))
 
     def test_what_is_going_on_is_not_past(self) -> None:
-        assert past_waves(merged(quiet(90, NOON, each=0.1), evenly(300, NOON - 2 * DAY, NOON)), at(NOON)) == ()
+        assert past_waves(Singly(merged(quiet(90, NOON, each=0.1), evenly(300, NOON - 2 * DAY, NOON))), at(NOON)) == ()
 
     def test_a_busy_mailbox_has_no_waves(self) -> None:
-        assert past_waves(quiet(300, NOON, each=20), at(NOON)) == ()
+        assert past_waves(Singly(quiet(300, NOON, each=20)), at(NOON)) == ()
 
     def test_a_new_level_is_not_a_wave(self) -> None:
         times = merged(quiet(100, NOON - 100 * DAY, each=0.5), quiet(100, NOON, each=12))
 
-        assert past_waves(times, at(NOON)) == ()
+        assert past_waves(Singly(times), at(NOON)) == ()
 
     def test_without_bounces_there_are_none(self) -> None:
-        assert past_waves([], at(NOON)) == ()
+        assert past_waves(Singly([]), at(NOON)) == ()
 
     @given(st.lists(st.integers(NOON - 200 * DAY, NOON + WEEK), max_size=80).map(sorted))
     def test_waves_never_overlap_and_never_hold_more_than_there_is(self, times: list[int]) -> None:
-        waves = past_waves(times, at(NOON))
+        waves = past_waves(Singly(times), at(NOON))
 
         assert sum(wave.bounces for wave in waves) <= len(times)
         assert all(one.last < other.first for one, other in pairwise(waves))

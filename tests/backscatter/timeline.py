@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from bouncefiler.backscatter.incident import Background, Diagnosis, Incident, Notice, Step, assess
-from bouncefiler.backscatter.volume import HISTORY, WatchPolicy
+from bouncefiler.backscatter.volume import HISTORY, Singly, WatchPolicy
 
 MINUTE = 60
 HOUR = 60 * MINUTE
@@ -49,7 +49,7 @@ class Watch:
         start, end = bisect_left(self.times, now - HISTORY.total_seconds()), bisect_right(self.times, now)
         moment = at(now if clock is None else clock)
         background = Background(at(self.known_since), diagnosis)
-        step = assess(self.times[start:end], moment, self.policy, self.open, self.last, background)
+        step = assess(Singly(self.times[start:end]), moment, self.policy, self.open, self.last, background)
         self._remember(step)
         self.told += [(now, notice) for notice in step.notices]
         return step

@@ -79,6 +79,19 @@ def test_each_index_is_needed_for_that(store: Store, index: str) -> None:
     assert set(scans(store)) > set(COUNTED)
 
 
+def test_a_look_reads_the_bounces_of_some_days_and_not_of_a_year(store: Store) -> None:
+    statements: list[str] = []
+    sweep(store, NOW)
+    store._db.set_trace_callback(statements.append)
+    sweep(store, NOW + timedelta(minutes=5), number=2)
+    store._db.set_trace_callback(None)
+
+    read = [sql for sql in statements if sql.startswith("SELECT received_at FROM sighting") and "LIMIT 1" not in sql]
+    since = [int(sql.partition("received_at >= ")[2].split()[0]) for sql in read]
+    assert since
+    assert min(since) > (NOW - 5 * DAY).timestamp()
+
+
 READ_WHOLE = frozenset({"move USING COVERING INDEX move_filed", "failure USING COVERING INDEX failure_address"})
 """What `status` and `report` go through: of each row, no more than they ask for."""
 

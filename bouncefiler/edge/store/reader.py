@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from array import array
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from datetime import date, datetime
 from pathlib import Path
 from typing import TypeVar
 
 from bouncefiler.backscatter.incident import Diagnosis, Incident
-from bouncefiler.backscatter.provenance import Provenance
 from bouncefiler.edge.store.base import Base, only, parts_of
 from bouncefiler.edge.store.chronicle import ChronicleReader
 from bouncefiler.edge.store.clues import ClueReader
@@ -24,6 +22,7 @@ from bouncefiler.edge.store.database import (
     pragma,
     translated,
 )
+from bouncefiler.edge.store.pace import PaceReader
 from bouncefiler.edge.store.past import PastReader
 from bouncefiler.edge.store.rows import (
     EPOCH,
@@ -31,7 +30,6 @@ from bouncefiler.edge.store.rows import (
     Row,
     Run,
     WaitingAlert,
-    epoch,
     first_column,
     moment_of,
     seconds_of,
@@ -42,7 +40,7 @@ from bouncefiler.edge.store.rows import (
     to_run,
     to_waiting_alert,
 )
-from bouncefiler.edge.store.schema import KINDS, MIGRATIONS, PROVENANCES, Migrations
+from bouncefiler.edge.store.schema import KINDS, MIGRATIONS, Migrations
 from bouncefiler.edge.store.sent import SentMailReader
 from bouncefiler.filing.plan import Filed, JournalEntry, MessageRef, Watermark
 from bouncefiler.recognition.identity import Fingerprint
@@ -54,7 +52,7 @@ T = TypeVar("T")
 _STRETCHING = 50_000
 
 
-class StoreReader(ChronicleReader, ClueReader, PastReader, SentMailReader, Base):
+class StoreReader(ChronicleReader, ClueReader, PaceReader, PastReader, SentMailReader, Base):
     """What is remembered of an account, to be looked at only; fulfils `sweep.Ledger`.
 
     Every method raises StoreBroken when the file can't be read.
@@ -99,26 +97,6 @@ class StoreReader(ChronicleReader, ClueReader, PastReader, SentMailReader, Base)
         """Return how far the folder has been read, None when it never was."""
         sql = "SELECT folder, uidvalidity, last_uid FROM watermark WHERE folder = ?"
         return only(self._read(lambda row: Watermark(*row), sql, (folder,)))
-
-    def history(
-        self, since: datetime, provenances: Collection[Provenance] = (Provenance.UNKNOWN, Provenance.FORGED)
-    ) -> Sequence[int]:
-        """Return INTERNALDATE, in seconds since 1970, of each failed delivery from `since` on of these provenances.
-
-        Ascending, eight octets for each; where forged ones are asked for, with the automatic replies and challenges to
-        forged mail. By default, all that may be backscatter.
-        """
-        failed, *answers = (KINDS.index(kind) for kind in (Kind.FAILED, Kind.AUTOREPLY, Kind.CHALLENGE))
-        wanted = [PROVENANCES.index(provenance) for provenance in provenances]
-        forged = PROVENANCES.index(Provenance.FORGED) if Provenance.FORGED in provenances else -1
-        sql = (
-            "SELECT received_at FROM sighting WHERE received_at >= ? AND"  # noqa: S608 - numbers only
-            f" (kind = ? AND provenance IN ({','.join(map(str, wanted))}) OR kind IN (?, ?) AND provenance = ?)"
-            " ORDER BY received_at"
-        )
-        with self._reading() as db:
-            found = db.execute(sql, (epoch(since), failed, *answers, forged))
-            return array("q", (received_at for (received_at,) in found))
 
     def daily(self, since: date) -> tuple[DayTotal, ...]:
         """Return the totals of each day (UTC) from `since` on, ascending; days without bounces are not named."""

@@ -174,9 +174,18 @@ _FIFTH = (
         WHERE fingerprint IN (SELECT fingerprint FROM sighting WHERE provenance <> 0)""",
     "DROP INDEX failure_address",
     "CREATE INDEX failure_address ON failure (address, received_at, permanent, cause, provenance)",
-    """CREATE TRIGGER sighting_judged AFTER UPDATE OF provenance ON sighting WHEN new.provenance <> old.provenance BEGIN
-        UPDATE failure SET provenance = new.provenance WHERE fingerprint = new.fingerprint; END""",
     "CREATE INDEX move_filed ON move (batch, state, undoes) WHERE state = 1 AND undoes IS NULL",
+    # How bounces came on a day, as volume.Day has it, counted once it is over; `whose` are the provenances, as bits. It
+    # is counted again when there is a bounce more, or one turns out to be of other mail.
+    """CREATE TABLE pace (
+        day INTEGER NOT NULL, whose INTEGER NOT NULL, bounces INTEGER NOT NULL, night INTEGER NOT NULL,
+        morning INTEGER NOT NULL, afternoon INTEGER NOT NULL, evening INTEGER NOT NULL,
+        PRIMARY KEY (day, whose)) WITHOUT ROWID""",
+    """CREATE TRIGGER sighting_counted AFTER INSERT ON sighting BEGIN
+        DELETE FROM pace WHERE day = new.received_at / 86400; END""",
+    """CREATE TRIGGER sighting_judged AFTER UPDATE OF provenance ON sighting WHEN new.provenance <> old.provenance BEGIN
+        UPDATE failure SET provenance = new.provenance WHERE fingerprint = new.fingerprint;
+        DELETE FROM pace WHERE day = new.received_at / 86400; END""",
 )
 
 MIGRATIONS: Migrations = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)

@@ -28,6 +28,7 @@ from bouncefiler.edge.store.database import (
     transaction,
     translated,
 )
+from bouncefiler.edge.store.pace import PaceWriter
 from bouncefiler.edge.store.reader import StoreReader
 from bouncefiler.edge.store.rows import (
     KEPT,
@@ -53,7 +54,7 @@ IDLE_RUN_KEPT = timedelta(days=7)
 """How long a run that moved nothing is kept: a service makes some hundred a day."""
 
 
-class Store(StoreReader, ChronicleWriter, ClueWriter, SentMail):
+class Store(StoreReader, ChronicleWriter, ClueWriter, PaceWriter, SentMail):
     """What is remembered of an account, held by this process alone; fulfils `sweep.Journal` and `sent.SentLedger`.
 
     A method that writes returns when all that it wrote is safely on disk; when it raises, nothing of it was written.
@@ -349,6 +350,7 @@ def _fold(db: sqlite3.Connection, horizon: int) -> None:
     )
     db.execute("INSERT INTO folded SELECT fingerprint FROM sighting WHERE received_at < ?", (horizon,))
     db.execute("DELETE FROM sighting WHERE received_at < ?", (horizon,))
+    db.execute("DELETE FROM pace WHERE day <= ?", (horizon // 86_400,))
 
 
 _COUNTED = tuple(KINDS.index(kind) for kind in Kind if counts(kind))
