@@ -18,7 +18,6 @@ from bouncefiler.cli.terminal import complain
 if TYPE_CHECKING:
     from bouncefiler.settings import Account, Settings
 
-
 MAX_MAIL = 64 * 1024 * 1024
 """`explain` reads no more than this of a file."""
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from bouncefiler.settings import Account, Settings
     from bouncefiler.sweep import Report
 
-
 _RUN = click.IntRange(1, 2**62)
 
 

@@ -33,7 +33,6 @@ BETWEEN_CALLS = 1.0
 AFTER_RESUME = 5.0
 """The network needs a moment, too, to wake up."""
 
-
 log = logging.getLogger("bouncefiler.service")
 
 T = TypeVar("T")
