@@ -204,9 +204,14 @@ def test_facts_are_not_cut_off() -> None:
     """What stands beside a fact's name may be a command to type, or a bar for today."""
 
     facts = Table(
-        "Details", (Column("", 20, 10), Column("", 120, 20)), (("at work", "nobody now; say: bouncefiler run"),)
+        "Details",
+        (Column("", 20, 10), Column("", 120, 20)),
+        (("at work", "nobody now; say: bouncefiler run"), ("bar", "·" * 35)),
     )
-    assert shown((facts,), Look(width=40)) == "Details\nat work  nobody now; say: bouncefiler\n         run\n"
+    assert (
+        shown((facts,), Look(width=40))
+        == "Details\nat work  nobody now; say: bouncefiler\n         run\nbar      " + "·" * 31 + "\n         ····\n"
+    )
 
 
 def test_colours_change_nothing_but_colours() -> None:
@@ -664,6 +669,15 @@ def test_a_terminal_is_recognised(environ: dict[str, str], colour: bool) -> None
     look = Look.of(Screen(), environ)
     assert (look.terminal, look.colour) == (True, colour)
     assert not Look.of(io.StringIO(), environ).terminal
+
+
+def test_a_dumb_terminal_gets_no_progress() -> None:
+    """It would show every state of the bar, or a blank line for it."""
+
+    screen = Screen()
+    with progress(screen, Look.of(screen, {"TERM": "dumb"})) as move:
+        move(0.5, "INBOX")
+    assert screen.getvalue() == ""
 
 
 def test_progress_is_for_terminals() -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TextIO, assert_never
 from bouncefiler.render.harmless import cells, clean_text, cut
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, JustifyMethod
 
 
 class Tone(StrEnum):
@@ -69,6 +69,8 @@ class Look:
     width: int | None = None
     colour: bool = False
     encoding: str = "utf-8"
+    dumb: bool = False
+    """Whether the terminal has no way back to what it shows already."""
 
     @property
     def terminal(self) -> bool:
@@ -81,8 +83,9 @@ class Look:
         encoding = stream.encoding or "utf-8"
         if not stream.isatty():
             return cls(encoding=encoding)
-        colour = not environ.get("NO_COLOR") and environ.get("TERM", "dumb") != "dumb"
-        return cls(max(40, shutil.get_terminal_size().columns), colour, encoding)
+        dumb = environ.get("TERM", "dumb") == "dumb"
+        colour = not environ.get("NO_COLOR") and not dumb
+        return cls(max(40, shutil.get_terminal_size().columns), colour, encoding, dumb)
 
 
 def lay_out(document: Document, look: Look) -> str:
@@ -175,7 +178,8 @@ def _print(console: Console, block: Block) -> None:
     table = RichTable(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=heads, header_style="dim")
     for column, width in zip(block.columns, widths, strict=True):
         # Without titles a row is a fact and what it is: nothing of that is cut off.
-        table.add_column(column.title, justify="right" if column.right else "left", width=width, no_wrap=heads)
+        justify: JustifyMethod = "right" if column.right else "left"
+        table.add_column(column.title, justify=justify, width=width, no_wrap=heads, overflow="fold")
     for row in block.rows:
         table.add_row(*(Text(cut(cell, width) if heads else cell) for cell, width in zip(row, widths, strict=True)))
     console.print(table)
@@ -194,11 +198,11 @@ def _print_one_below_the_other(console: Console, table: Table) -> None:
 
 @contextmanager
 def progress(stream: TextIO, look: Look) -> Iterator[Callable[[float, str], None]]:
-    """Keep a progress bar on `stream`, gone at the end; without a terminal, nothing appears.
+    """Keep a progress bar on `stream`, gone at the end; without a terminal, or on a dumb one, nothing appears.
 
     Gives the function that moves it: how much is done, 0 to 1, and what to say beside it.
     """
-    if not look.terminal:
+    if not look.terminal or look.dumb:
         yield lambda _done, _text: None
         return
     from rich.console import Console  # noqa: PLC0415
