@@ -142,17 +142,19 @@ def test_the_page_follows_the_colours_of_the_desktop(
 
 MEASURE = """<!DOCTYPE html><iframe src="{name}" style="width:360px;height:700px;border:0" onload="
   const page = this.contentDocument.documentElement;
-  document.title = 'wide ' + page.scrollWidth + ' of ' + page.clientWidth;"></iframe>"""
+  const newest = [...page.querySelectorAll('.chart')].map(chart => chart.getBoundingClientRect().right);
+  document.title = 'wide ' + page.scrollWidth + ' of ' + page.clientWidth
+    + (newest.every(right => right <= 360) ? ', newest day seen' : ', newest day hidden');"></iframe>"""
 
 
 @pytest.mark.parametrize("name", ["full-en", "full-pt"])
-def test_on_a_telephone_nothing_is_wider_than_the_screen(room: Path, name: str) -> None:
+def test_on_a_telephone_nothing_is_wider_than_the_screen_and_the_newest_day_is_seen(room: Path, name: str) -> None:
     frame = room / f"frame-{name}.html"
     frame.write_text(MEASURE.format(name=f"{name}.html"), encoding="utf-8")
 
     seen = look(frame, "--allow-file-access-from-files", "--virtual-time-budget=5000", "--dump-dom")
 
-    assert "<title>wide 360 of 360</title>" in seen.out
+    assert "<title>wide 360 of 360, newest day seen</title>" in seen.out
 
 
 @pytest.mark.parametrize("scheme", [LIGHT, DARK])
