@@ -24,6 +24,7 @@ _SHAPES = (
     ("@", rf"^[ \t>*-]{{0,20}}[\"'<\[(]?({ADDRESS.pattern})[\"'>\])]?[ \t]{{0,5}}(?::|\.\.\.|-[ \t]|\[)"),
     ("@", rf"^[ \t>*•-]{{0,20}}[\"'<\[(]?(?:smtp:|mailto:)?({ADDRESS.pattern})[\"'>\])]?[ \t]{{0,9}}$"),
     ("<", rf"[45]\d\d[ -][^\n]{{0,60}}?<({ADDRESS.pattern})>"),
+    ("to:", rf"^[ \t>*-]{{0,20}}to:[^\n]{{0,60}}?({ADDRESS.pattern})"),  # a field of the returned message
     ("<", rf"<({ADDRESS.pattern})>"),
     ("@", rf"({ADDRESS.pattern})"),
 )
@@ -31,6 +32,11 @@ _SHAPES = (
 
 Each names the failed address by where it stands, not by words.
 """
+_NO_ADDRESS = re.compile(
+    r"^[ \t>*-]{0,20}(?:message-id|references|in-reply-to)[ \t]{0,5}:[^\n]{0,998}", re.MULTILINE | re.IGNORECASE
+).sub
+"""Fields that name messages by what looks like an address (RFC 5322, 3.6.4)."""
+
 _OFFICES = re.compile(
     r"\A(?:postmaster|mailer-daemon|abuse|support|help(?:desk)?|hostmaster|webmaster|admin(?:istrator)?|noreply|no-reply)@",
     re.IGNORECASE,
@@ -50,7 +56,7 @@ def addresses_near_failure(text: str, bystanders: frozenset[str], addressed: fro
 
     `addressed` is to whom the returned message was addressed, as far as known.
     """
-    area = text[:_AREA]
+    area = _NO_ADDRESS("", text[:_AREA])
     if "@" not in area:
         return ()
     offices: tuple[str, ...] = ()

@@ -144,7 +144,9 @@ def _of_a_message(case: Case, places: set[str]) -> bool:
     """Whether words of failure are about a message: not those of a person who happens to be postmaster."""
     if "subject" in places:
         return True
-    return disguise.by_a_daemon(case) and (case.original is not None or bool(named(case)))
+    if case.original is not None:
+        return disguise.by_a_daemon(case)
+    return disguise.by_a_program(case) and bool(named(case))
 
 
 def _automatic(case: Case) -> bool:
@@ -158,12 +160,13 @@ def _automatic(case: Case) -> bool:
 def _only_quotes(case: Case, rules: Iterable[Rule], places: set[str]) -> bool:
     """Whether all that speaks for a bounce is words and the null reverse-path, which automatic replies have as well.
 
-    A ticket system quotes "my mail could not be delivered" and names an address to write to.
+    A ticket system quotes "my mail could not be delivered" and names an address to write to; a parcel service says in
+    its subject, too, that delivery failed, but names no address of mail.
     """
-    if places != {"sender", "text"} or any("sender" in rule.places for rule in rules):
+    if not places <= {"sender", "subject", "text"} or any("sender" in rule.places for rule in rules):
         return False
     tried = case.original or case.inline or status_in(case.human) or next(reply_codes_in(case.human), None)
-    return not tried
+    return not (tried or ("subject" in places and named(case)))
 
 
 def _speaks_smtp(case: Case) -> bool:

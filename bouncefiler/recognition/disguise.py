@@ -93,6 +93,11 @@ def by_a_daemon(case: Case) -> bool:
     return _envelope(case) != "other"
 
 
+def by_a_program(case: Case) -> bool:
+    """Whether the reverse-path is not that of a person, nor that of the postmaster, who may be one."""
+    return by_a_daemon(case) and not from_address(case.message.headers.text("return-path")).startswith("postmaster@")
+
+
 _URL = re.compile(r"(?:https?://|\bwww\.)[^\s<>\"']{3,500}", re.IGNORECASE)
 _HOST = re.compile(r"(?:[a-z][a-z0-9+.-]{1,20}:)?[/\\]{2,9}([^/\\?#\s]{1,300})", re.IGNORECASE)
 _NO_PLACE = re.compile(r"(?:mailto|smtp|tel|cid|sip):|#|\Z", re.IGNORECASE)
