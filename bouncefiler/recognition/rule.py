@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any, Protocol, TypeVar
 
 from bouncefiler.errors import ConfigError
+from bouncefiler.recognition.near import Near
 from bouncefiler.recognition.text import fold
 from bouncefiler.recognition.verdict import Cause, Kind
 
@@ -60,6 +61,7 @@ class Operator(StrEnum):
     IS = "is"
     CONTAINS = "contains"
     STARTS = "starts"
+    NEAR = "near"
     MATCHES = "matches"
     PRESENT = "present"
 
@@ -128,9 +130,11 @@ class Condition:
     field: str
     operator: Operator
     values: tuple[str, ...]
+    """Of `near`: what its first list begins with."""
     patterns: tuple[Pattern, ...] = ()
     runs: tuple[tuple[str, ...], ...] = ()
     """For each pattern, what plain_runs says of it."""
+    near: Near | None = None
 
     finder: Callable[[Condition, Facts], str | None] = dataclasses.field(init=False, repr=False, compare=False)
     """Returns what of these facts fits the condition, or None."""
@@ -183,6 +187,12 @@ def _matches(condition: Condition, facts: Facts) -> str | None:
     return None
 
 
+def _near(condition: Condition, facts: Facts) -> str | None:
+    if condition.near is None or id(condition) in facts.absent:
+        return None
+    return condition.near.find(facts.folded(condition.field))
+
+
 def _present(condition: Condition, facts: Facts) -> str | None:
     text = facts.text(condition.field)
     return (text or ABSENT) if bool(text) == (condition.values == ("true",)) else None
@@ -191,6 +201,7 @@ def _present(condition: Condition, facts: Facts) -> str | None:
 _FINDERS: Mapping[Operator, Callable[[Condition, Facts], str | None]] = {
     Operator.CONTAINS: _contains,
     Operator.STARTS: _starts,
+    Operator.NEAR: _near,
     Operator.IS: _is,
     Operator.MATCHES: _matches,
     Operator.PRESENT: _present,
@@ -277,7 +288,7 @@ class Rule:
 
 
 Needles = tuple[str, tuple[str, ...]]
-_PLAIN = (Operator.CONTAINS, Operator.STARTS, Operator.IS)
+_PLAIN = (Operator.CONTAINS, Operator.STARTS, Operator.IS, Operator.NEAR)
 
 
 _ATOMS = re.compile(
@@ -381,6 +392,8 @@ def _condition(name: str, operator: Operator, wanted: object, at: str, compile_p
         if not isinstance(wanted, bool):
             raise ConfigError(f"{at}: expected true or false")
         return Condition(name, operator, (str(wanted).lower(),))
+    if operator is Operator.NEAR:
+        return _near_condition(name, wanted, at)
     values = (wanted,) if isinstance(wanted, _TEXT) and not isinstance(wanted, bool) else wanted
     if not isinstance(values, list | tuple) or not values or not all(isinstance(v, _TEXT) and str(v) for v in values):
         raise ConfigError(f'{at}: expected a list of texts, such as ["…"]')
@@ -389,6 +402,20 @@ def _condition(name: str, operator: Operator, wanted: object, at: str, compile_p
         patterns = tuple(_pattern(text, at, compile_pattern) for text in texts)
         return Condition(name, operator, texts, patterns, tuple(plain_runs(text) for text in texts))
     return Condition(name, operator, tuple(map(fold, texts)))
+
+
+def _near_condition(name: str, wanted: object, at: str) -> Condition:
+    lists = wanted if isinstance(wanted, list | tuple) else ()
+    if len(lists) < 2 or not all(
+        isinstance(each, list | tuple) and each and all(map(_is_stem, each)) for each in lists
+    ):
+        raise ConfigError(f'{at}: expected two lists of texts or more, such as [["mailbox"], ["full", "exceed"]]')
+    near = Near(tuple(map(fold, each)) for each in lists)
+    return Condition(name, Operator.NEAR, near.first, near=near)
+
+
+def _is_stem(value: object) -> bool:
+    return isinstance(value, str) and bool(fold(value).strip("_"))
 
 
 def _pattern(source: str, at: str, compile_pattern: Compile) -> Pattern:
