@@ -210,8 +210,8 @@ def _ours(exc: sqlite3.Error, path: Path) -> BouncefilerError:
 def damage_at(path: Path, detail: str) -> str:
     """Say that the file is damaged, and what to do."""
     return (
-        f"the state file {path} is damaged ({_printable(detail)}); move it away, and bouncefiler will read the folders "
-        "again: nothing in your mailbox depends on it"
+        f"the state file {path} is damaged ({_printable(detail)}); move it away, and bouncefiler begins anew: no "
+        "message is lost, but what you had put back may be filed again, and `undo` knows of no earlier run"
     )
 
 
