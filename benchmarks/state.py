@@ -156,7 +156,7 @@ def told(store: StoreReader, now: datetime) -> None:
     volume.past_waves(store.past(now - KEPT), now)
     store.last_look(), store.incidents(50), store.told(50), store.undelivered(), store.watched_since()
     store.filed_by_folder(), store.filed_count(now - DAY), store.filed_count(now - 7 * DAY)
-    store.dead_addresses(MAX_DEAD, MAX_STRANGERS), store.dead_count()
+    store.latest_dead(MAX_DEAD, MAX_STRANGERS)
 
 
 def status(path: Path, now: datetime) -> None:

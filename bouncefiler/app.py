@@ -145,6 +145,7 @@ def chronicle(account: Account, settings: Settings, environ: Mapping[str, str], 
     with open_for_reading(path) as store:
         watched_since = store.watched_since()
         before = watched_since or now
+        dead, dead_count = store.latest_dead(MAX_DEAD, MAX_STRANGERS)
         return Chronicle(
             account=account.name,
             address=account.address,
@@ -162,8 +163,8 @@ def chronicle(account: Account, settings: Settings, environ: Mapping[str, str], 
             filed=store.filed_by_folder(),
             filed_day=store.filed_count(now - timedelta(days=1)),
             filed_week=store.filed_count(now - timedelta(weeks=1)),
-            dead=store.dead_addresses(MAX_DEAD, MAX_STRANGERS),
-            dead_count=store.dead_count(),
+            dead=dead,
+            dead_count=dead_count,
             undelivered=store.undelivered(),
         )
 

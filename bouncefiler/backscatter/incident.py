@@ -167,8 +167,8 @@ def assess(
     """Say what has become of the incident at `now`, which is aware.
 
     `history`: when bounces came whose original the user is not known to have sent, by INTERNALDATE, for the last
-    `volume.HISTORY` at least. `last_incident`: the latest one; a wave that comes back within a
-    week is part of it. At most one incident is open, and asking twice gives nothing new the second time.
+    `volume.HISTORY` at least. `last_incident`: the latest one; a wave that comes back within a week is part of it. At
+    most one incident is open, and asking twice gives nothing new the second time.
     """
     view = _view(history, now, policy, background or Background())
     if open_incident is None:

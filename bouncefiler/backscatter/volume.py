@@ -310,9 +310,9 @@ def next_after(history: History, start: int) -> int:
 def usual_at(history: History, end: int, known_since: int) -> Usual:
     """Learn what was usual for the account before `end`.
 
-    `known_since` is from when on `history` holds every bounce; a day without bounces counts as a
-    quiet one only from there on. With less than 28 days of it, what is missing is made up for by doubt: the fewer the
-    days, the more bounces it takes to alarm (with none at all, 11 spells in an hour, or 44 in a day).
+    `known_since` is from when on `history` holds every bounce; a day without bounces counts as a quiet one only from
+    there on. With less than 28 days of it, what is missing is made up for by doubt: the fewer the days, the more
+    bounces it takes to alarm (with none at all, 11 spells in an hour, or 44 in a day).
     """
     known_day, last_day = -(-known_since // _DAY), end // _DAY - GUARD_DAYS
     if last_day - known_day > NEW_DAYS:

@@ -410,7 +410,7 @@ class TestSightings:
     def test_history_takes_eight_octets_a_bounce(self, store: Store) -> None:
         store.remember(sighting(n, NOON + n * HOUR) for n in range(100))
 
-        assert memoryview(store.history(NOON)).nbytes == 800  # type: ignore[arg-type] # an array is a buffer
+        assert memoryview(store.history(NOON)).nbytes == 800
 
     def test_a_time_without_a_zone_is_a_mistake_of_ours(self, store: Store) -> None:
         with pytest.raises(ValueError, match="zone"):

@@ -84,9 +84,18 @@ def test_addresses_that_the_owner_wrote_to_come_first_and_those_of_forged_mail_n
 
     found = [(dead.address, dead.provenance) for dead in store.dead_addresses()]
     assert found == [(CLARA, Provenance.GENUINE), (HUGO, Provenance.UNKNOWN)]
-    assert [dead.address for dead in store.dead_addresses(1, 0)] == [CLARA]
-    assert [dead.address for dead in store.dead_addresses(0, 1)] == [HUGO]
-    assert store.dead_count() == 2
+    assert store.latest_dead(9, 9) == (store.dead_addresses(), 2)
+
+
+def test_of_many_dead_addresses_the_latest_are_told_and_how_many_there_are(store: Store) -> None:
+    for first, provenance in ((0, Provenance.GENUINE), (40, Provenance.UNKNOWN)):
+        file(store, [bounce(n, f"x{n}@example.net", NOON - n % 7 * DAY) for n in range(first, first + 30)], NOON)
+        attribute(store, provenance)
+    every = store.dead_addresses()
+
+    assert [dead.sent_by_you for dead in every] == [True] * 30 + [False] * 30
+    assert store.latest_dead(7, 4) == ((*every[:7], *every[30:34]), 60)
+    assert store.latest_dead(99, 1) == (every[:31], 60)
 
 
 def test_whose_mail_failed_may_turn_out_later(store: Store) -> None:

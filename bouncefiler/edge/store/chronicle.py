@@ -54,18 +54,17 @@ class ChronicleReader(Base):
         """Return how many messages were moved by the runs that began at `since` or later, and not put back."""
         return only(self._read(first_column, _FILED_COUNT, (epoch(since),))) or 0
 
-    def dead_addresses(self, limit: int = -1, strangers: int = -1) -> tuple[DeadAddress, ...]:
+    def dead_addresses(self) -> tuple[DeadAddress, ...]:
         """Return the addresses whose last failure was for good; those that the owner wrote to first, then the latest.
 
-        At most `limit` of those, and so many `strangers`; -1 is all. Without those of mail that is known to be forged;
-        of most other mail nobody knows.
+        Without those of mail that is known to be forged; of most other mail nobody knows.
         """
-        whose = ((1, limit), (0, strangers))
-        return tuple(dead for which in whose for dead in self._read(_to_dead, _LIST_DEAD, which))
+        return self._read(_to_dead, _LIST_DEAD)
 
-    def dead_count(self) -> int:
-        """Return how many addresses `dead_addresses` has without limits."""
-        return only(self._read(first_column, _COUNT_DEAD)) or 0
+    def latest_dead(self, known: int, strangers: int) -> tuple[tuple[DeadAddress, ...], int]:
+        """Return the first of these, up to `known` that the owner wrote to and so many others; and how many in all."""
+        found = self._read(lambda row: (_to_dead(row[:-1]), int(row[-1])), _LATEST_DEAD, (known, strangers))
+        return tuple(dead for dead, _ in found), found[0][1] if found else 0
 
     def undelivered(self) -> tuple[Undelivered, ...]:
         """Return the alerts that were tried and could not be delivered, the oldest first."""
@@ -137,8 +136,12 @@ _DEAD = f"""SELECT address, {_LAST} / 2 AS last, min(received_at) AS first, coun
         max(provenance = {PROVENANCES.index(Provenance.GENUINE)}) AS genuine
     FROM failure WHERE provenance <> {PROVENANCES.index(Provenance.FORGED)}
     GROUP BY address HAVING {_LAST} % 2 = 0"""  # noqa: S608 - numbers only
-_COUNT_DEAD = f"SELECT count(*) FROM ({_DEAD})"  # noqa: S608 - as above
-_LIST_DEAD = f"""SELECT address, (SELECT cause FROM failure WHERE failure.address = dead.address
-        AND received_at = dead.last AND permanent AND provenance <> {PROVENANCES.index(Provenance.FORGED)}
-        ORDER BY fingerprint LIMIT 1), first, last, number, genuine
-    FROM (SELECT * FROM ({_DEAD}) WHERE genuine = ? ORDER BY last DESC, address LIMIT ?) AS dead"""  # noqa: S608 - numbers only
+_CAUSE = f"""(SELECT cause FROM failure WHERE failure.address = dead.address AND received_at = dead.last AND permanent
+    AND provenance <> {PROVENANCES.index(Provenance.FORGED)} ORDER BY fingerprint LIMIT 1)"""  # noqa: S608 - numbers only
+_LIST_DEAD = f"""SELECT address, {_CAUSE}, first, last, number, genuine FROM ({_DEAD}) AS dead
+    ORDER BY genuine DESC, last DESC, address"""  # noqa: S608 - as above
+_LATEST_DEAD = f"""WITH every AS ({_DEAD}),
+    latest AS (SELECT * FROM (SELECT * FROM every WHERE genuine ORDER BY last DESC, address LIMIT ?)
+        UNION ALL SELECT * FROM (SELECT * FROM every WHERE NOT genuine ORDER BY last DESC, address LIMIT ?))
+SELECT address, {_CAUSE}, first, last, number, genuine, (SELECT count(*) FROM every) FROM latest AS dead
+    ORDER BY genuine DESC, last DESC, address"""  # noqa: S608 - as above

@@ -34,7 +34,7 @@ class PaceReader(Base):
         since: datetime,
         provenances: Collection[Provenance] = MAY_BE_BACKSCATTER,
         before: datetime | None = None,
-    ) -> Sequence[int]:
+    ) -> array[int]:
         """Return INTERNALDATE, in seconds since 1970, of each failed delivery from `since` on of these provenances.
 
         Ascending, eight octets for each; where forged ones are asked for, with the automatic replies and challenges to
@@ -87,13 +87,13 @@ class Past:
         self._since = epoch(since)
         self._provenances = tuple(provenances)
         self._read_from = _FOREVER
-        self._times: Sequence[int] = array("q")
+        self._times = array("q")
 
     def after(self, start: float) -> Sequence[int]:
         """See History. Read is a day more, for it is asked further and further back."""
         if start < self._read_from > self._since:
             first = max(self._since, int(start) - _DAY)
-            self._times = array("q", chain(self._between(first, self._read_from), self._times))
+            self._times = self._between(first, self._read_from) + self._times
             self._read_from = first
         return self._times
 
@@ -120,7 +120,7 @@ class Past:
         """See History."""
         return _learnt(tuple(self.days(first_day, last_day)))
 
-    def _between(self, start: int, end: int) -> Sequence[int]:
+    def _between(self, start: int, end: int) -> array[int]:
         before = None if end == _FOREVER else moment_of(end)
         return self._reader.history(moment_of(start), self._provenances, before)
 
