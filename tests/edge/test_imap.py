@@ -676,6 +676,7 @@ def test_a_target_of_copies_is_asked_about_when_it_is_used(*, capabilities: str,
         state = opened(account)
         account.expect("Bounces")
         account.read(state, [1], 1_000)
+        account.noop()  # by now the server has heard what came before
 
         assert any(command.startswith("STATUS") for command in scripted.commands()) == ahead
 
