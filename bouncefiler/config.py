@@ -121,7 +121,8 @@ def _read(path: Path) -> str:
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{path}: not UTF-8 text (at octet {exc.start}): save it as UTF-8") from None
     except OSError as exc:
-        raise ConfigError(f"{path}: cannot be read: {exc.strerror or type(exc).__name__}") from None
+        hint = "; let the user that bouncefiler runs as read it (`chmod`)" if isinstance(exc, PermissionError) else ""
+        raise ConfigError(f"{path}: cannot be read: {exc.strerror or type(exc).__name__}{hint}") from None
 
 
 def _parse(text: str, path: Path) -> dict[str, Any]:

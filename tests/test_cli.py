@@ -149,6 +149,17 @@ def test_where_runs_are_numbered_by_account_one_has_to_be_named(tmp_path: Path, 
     assert "--account home or work" in done.stderr.decode()
 
 
+@pytest.mark.parametrize("number", ["x", "0", "-1", "1.5", "9" * 30])
+@pytest.mark.parametrize("command", ["undo", "history"])
+def test_a_run_that_is_no_number_is_refused_and_where_numbers_are_is_said(
+    tmp_path: Path, command: str, number: str
+) -> None:
+    done = bouncefiler(command, "--run", number, home=tmp_path)
+
+    assert done.returncode == 2
+    assert b"`bouncefiler history` lists them" in done.stderr
+
+
 def test_undo_takes_one_choice_only(tmp_path: Path) -> None:
     done = bouncefiler("undo", "--run", "1", "--since", "1d", home=tmp_path)
 

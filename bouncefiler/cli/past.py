@@ -21,11 +21,18 @@ if TYPE_CHECKING:
     from bouncefiler.settings import Account, Settings
     from bouncefiler.sweep import Report
 
-_RUN = click.IntRange(1, 2**62)
+
+def _run_number(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | None:
+    """Read the number of a run, of those that the state file can hold. For an option's `callback`."""
+    if value is None:
+        return None
+    if not (value.isascii() and value.isdecimal() and len(value) <= 18 and int(value)):
+        raise click.BadParameter("expected the number of a run, such as 3: `bouncefiler history` lists them")
+    return int(value)
 
 
 @click.command()
-@click.option("--run", "run_id", type=_RUN, metavar="ID", help="What this run filed (see `history`).")
+@click.option("--run", "run_id", callback=_run_number, metavar="ID", help="What this run filed (see `history`).")
 @click.option("--since", callback=moment, metavar="WHEN", help="What was filed since 2026-03-01, or since 2h.")
 @click.option(
     "--message", "-m", metavar="WHICH", help="One message: its number in `history --run ID`, or its Message-ID."
@@ -69,7 +76,7 @@ def _agreed(words: render.Words, *, as_json: bool) -> bool:
 
 
 @click.command()
-@click.option("--run", "run_id", type=_RUN, metavar="ID", help="List the messages of this run.")
+@click.option("--run", "run_id", callback=_run_number, metavar="ID", help="List the messages of this run.")
 @click.option("--since", callback=moment, metavar="WHEN", help="Runs since 2026-03-01, or since 30d.")
 @json_option
 @account_option
