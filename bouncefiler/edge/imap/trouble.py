@@ -36,7 +36,10 @@ _FOLDERS = "`bouncefiler folders` lists the folders that there are"
 _RIGHTS = "ask the owner of the folder or the administrator for the rights"
 
 _BY_CODE: Mapping[str, tuple[type[AccountError], str]] = {  # RFC 5530; and the next step for each
-    "AUTHENTICATIONFAILED": (LoginRefused, "check `user`, and set the password again with `bouncefiler login`"),
+    "AUTHENTICATIONFAILED": (
+        LoginRefused,
+        "check `user` and the password: most large providers want an app password (`bouncefiler login` keeps it)",
+    ),
     "AUTHORIZATIONFAILED": (LoginRefused, "check `user` in the configuration"),
     "EXPIRED": (LoginRefused, "set a new password at the provider, then `bouncefiler login`"),
     "WEBALERT": (LoginRefused, "log in to the provider's web mail and do what it asks"),  # Gmail
