@@ -38,13 +38,30 @@ def _cause(case: Case, recipient: Recipient, layout: Layout | None) -> tuple[Cau
     )
 
 
+def text_names_cause(case: Case) -> bool:
+    """Whether a phrase in the text for people says why mail fails, and note it if so."""
+    facts = _facts_of_text(case, case)
+    found = _first(
+        case.rulebook.spoken().candidates(facts, case.message.headers.names).get(case.rulebook.phrases), facts
+    )
+    if found:
+        case.evidence.append(found[1])
+    return bool(found)
+
+
+def _facts_of_text(case: Case, others: Facts) -> Facts:
+    """Return facts in which the whole text stands in for what a server said."""
+    text = Facts(lambda _: case.whole_text, ("diagnostic_code",), others)
+    text.worked_out("diagnostic_code", case.folded_text)
+    return text
+
+
 def _by_text(
     case: Case, recipient: Recipient, facts: Facts, codes: Iterable[EnhancedStatus], layout: Layout | None
 ) -> tuple[Cause, Evidence | None]:
     """The same, where what is said of the recipient does not answer."""
     book = case.rulebook
-    text = Facts(lambda _: case.whole_text, ("diagnostic_code",), facts)
-    text.worked_out("diagnostic_code", case.folded_text)
+    text = _facts_of_text(case, facts)
     said = book.spoken().candidates(text, case.message.headers.names)
     speaks = _says_something(recipient.diagnostic_code)
     return (

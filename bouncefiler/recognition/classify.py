@@ -8,17 +8,18 @@ message is no bounce and stays where it is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from bouncefiler.recognition import disguise
 from bouncefiler.recognition.case import Case
-from bouncefiler.recognition.causes import recipient_facts, with_cause
+from bouncefiler.recognition.causes import recipient_facts, text_names_cause, with_cause
 from bouncefiler.recognition.dsn import DeliveryStatus
 from bouncefiler.recognition.message import Message, read
 from bouncefiler.recognition.recipients import named, recipients_of
 from bouncefiler.recognition.rule import Rule
 from bouncefiler.recognition.rulebook import Layout, Rulebook
-from bouncefiler.recognition.status import reply_codes_in, status_in
+from bouncefiler.recognition.status import reply_codes_in
 from bouncefiler.recognition.tables import fitting
 from bouncefiler.recognition.verdict import Cause, Evidence, Kind, Recipient, Verdict
 
@@ -73,6 +74,8 @@ def _bounce(case: Case) -> Verdict | None:
     kind = _kind(case, signs, recipients)
     if any(_noted(case, case.rulebook.disguises.fitting(disguise.facts(case, signs.places, signs.layout)))):
         return _verdict(case, Kind.IMITATION)
+    if _by_no_daemon(case, signs):
+        return None
     failed = [recipient for recipient in recipients if recipient.action not in _GOOD]
     judged = tuple([with_cause(case, recipient, signs.layout) for recipient in failed])
     return _verdict(case, kind, judged, signs.layout)
@@ -137,7 +140,7 @@ def _enough(case: Case, places: set[str], layout: Layout | None) -> bool:
     if len(places) >= 2 and case.original is not None:
         case.note("rfc6522.returned", "structure", "the returned message")
         return True
-    return _speaks_smtp(case)
+    return _speaks_smtp(case) or _says_why(case, places)
 
 
 def _of_a_message(case: Case, places: set[str]) -> bool:
@@ -158,15 +161,26 @@ def _automatic(case: Case) -> bool:
 
 
 def _only_quotes(case: Case, rules: Iterable[Rule], places: set[str]) -> bool:
-    """Whether all that speaks for a bounce is words and the null reverse-path, which automatic replies have as well.
+    """Whether all that speaks for a bounce is words and the null reverse-path, which other programs' mail has as well.
 
-    A ticket system quotes "my mail could not be delivered" and names an address to write to; a parcel service says in
-    its subject, too, that delivery failed, but names no address of mail.
+    A ticket system quotes "my mail could not be delivered: 550 …" and names an address to write to; a parcel service
+    says the same of a parcel, and does so in its subject.
     """
-    if not places <= {"sender", "subject", "text"} or any("sender" in rule.places for rule in rules):
+    return _only_words(case, places) and not any("sender" in rule.places for rule in rules)
+
+
+def _by_no_daemon(case: Case, signs: _Signs) -> bool:
+    """Whether somebody says in words that something failed who is no daemon by address and names nobody's mail.
+
+    Who has a person's or a shop's reverse-path is none, whatever the name and whomever it names.
+    """
+    if signs.layout or not _only_words(case, signs.places):
         return False
-    tried = case.original or case.inline or status_in(case.human) or next(reply_codes_in(case.human), None)
-    return not (tried or ("subject" in places and named(case)))
+    return not disguise.by_a_daemon(case) or not (disguise.calls_itself_daemon(case) or named(case))
+
+
+def _only_words(case: Case, places: AbstractSet[str]) -> bool:
+    return places <= {"sender", "subject", "text"} and not case.original and not case.inline
 
 
 def _speaks_smtp(case: Case) -> bool:
@@ -178,6 +192,13 @@ def _speaks_smtp(case: Case) -> bool:
         return False
     case.note("rfc5321.reply", "text", case.human[code[1] : code[1] + 100])
     return True
+
+
+def _says_why(case: Case, places: set[str]) -> bool:
+    """Whether a daemon, by name and envelope, says in its subject that mail failed, and in the text whose and why."""
+    if "subject" not in places or case.null_reverse_path is not True or not disguise.calls_itself_daemon(case):
+        return False
+    return bool(named(case)) and text_names_cause(case)
 
 
 def _kind(case: Case, signs: _Signs, recipients: tuple[Recipient, ...]) -> Kind:

@@ -98,6 +98,11 @@ def by_a_program(case: Case) -> bool:
     return by_a_daemon(case) and not from_address(case.message.headers.text("return-path")).startswith("postmaster@")
 
 
+def calls_itself_daemon(case: Case) -> bool:
+    """Whether the From field has the address of a daemon."""
+    return bool(_DAEMON.match(case.folded("from_address")))
+
+
 _URL = re.compile(r"(?:https?://|\bwww\.)[^\s<>\"']{3,500}", re.IGNORECASE)
 _HOST = re.compile(r"(?:[a-z][a-z0-9+.-]{1,20}:)?[/\\]{2,9}([^/\\?#\s]{1,300})", re.IGNORECASE)
 _NO_PLACE = re.compile(r"(?:mailto|smtp|tel|cid|sip):|#|\Z", re.IGNORECASE)

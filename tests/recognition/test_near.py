@@ -19,6 +19,7 @@ FULL = Near([("full_", "exceed", "满"), ("mailbox", "inbox", "邮箱")])
         "Full inbox",
         "Mailboxes have exceeded what they may hold",
         "the mailbox of <sales@full-of-stars.example> is, as we see, full",
+        f"the mailbox of <{'a' * MAX_CHARS}@example.com> is full",
         "收件人邮箱已满",
     ],
 )
@@ -53,13 +54,14 @@ def test_three_lists_all_have_to_be_met() -> None:
 
 
 def test_rules_of_the_user_may_say_it() -> None:
-    """And the verdict shows the words that were found."""
+    """They are found by the words of the first list, and the verdict shows what was found."""
     exim = next(sample for sample in all_samples() if sample.name == "exim/failed")
     when = {"diagnostic_code": {"near": [["Unknown"], ["USER"]]}}
     rules = user_rules([{"name": "mine", "when": when, "then": {"cause": "policy"}}], "config.toml")
     verdict = verdict_of(exim.raw, rulebook=load(rules))
 
     assert verdict.cause is Cause.POLICY
+    assert rules[0].needles == ("diagnostic_code", ("unknown",))
     assert ("mine", "user unknown") in [(fact.rule, fact.excerpt) for fact in verdict.evidence]
 
 
