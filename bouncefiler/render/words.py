@@ -65,8 +65,11 @@ class Words:
 
         In the table, {} stands for the name of a folder.
         """
-        for known, text in self.texts["why"].items():
-            if found := re.fullmatch(re.escape(known).replace(r"\{\}", "(.*)"), reason):
+        table = self.texts["why"]
+        if reason in table:
+            return str(table[reason])
+        for known, text in table.items():
+            if "{}" in known and (found := re.fullmatch(re.escape(known).replace(r"\{\}", "(.*)"), reason)):
                 return str(text).format(*found.groups())
         return reason
 
