@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from urllib.parse import unquote
 
 from bouncefiler.recognition.case import Case, from_address
+from bouncefiler.recognition.recipients import named
 from bouncefiler.recognition.rule import IMITATION_FIELDS, Facts
 from bouncefiler.recognition.rulebook import Layout
 from bouncefiler.recognition.status import reply_codes_in, status_in
@@ -23,26 +24,20 @@ MAX_SHOWN = 5
 
 def facts(case: Case, signs: frozenset[str], layout: Layout | None) -> Facts:
     """Return what rows of imitations.toml look at: their own fields, and those of any message."""
+    ways: dict[str, Callable[[], Iterable[str]]] = {
+        "signs": lambda: sorted(signs),
+        "trace": lambda: _trace(case, layout),
+        "envelope": lambda: (_envelope(case),),
+        "whom": lambda: islice(named(case), MAX_SHOWN),
+        "foreign_link": lambda: islice(_foreign(case, case.message.links), MAX_SHOWN),
+        "foreign_url": lambda: islice(_foreign(case, (*case.message.links, *_urls(case.human))), MAX_SHOWN),
+        "foreign_file": lambda: islice(_foreign_files(case), MAX_SHOWN) if case.message.files else (),
+    }
 
     def own(name: str) -> str:
-        match name:
-            case "signs":
-                return " ".join(sorted(signs))
-            case "trace":
-                return " ".join(_trace(case, layout))
-            case "envelope":
-                return _envelope(case)
-            case "foreign_link":
-                return _shown(_foreign(case, case.message.links))
-            case "foreign_url":
-                return _shown(_foreign(case, (*case.message.links, *_urls(case.human))))
-        return _shown(_foreign_files(case)) if case.message.files else ""
+        return " ".join(ways[name]())
 
     return Facts(own, IMITATION_FIELDS, case)
-
-
-def _shown(values: Iterable[str]) -> str:
-    return " ".join(islice(values, MAX_SHOWN))
 
 
 def _trace(case: Case, layout: Layout | None) -> Iterator[str]:

@@ -29,7 +29,7 @@ RECIPIENT_FIELDS = frozenset(
     {"final_recipient", "original_recipient", "action", "status", "reply_code", "diagnostic_code", "remote_mta"}
 )
 FIELDS = MESSAGE_FIELDS | RECIPIENT_FIELDS
-IMITATION_FIELDS = frozenset({"signs", "trace", "envelope", "foreign_link", "foreign_url", "foreign_file"})
+IMITATION_FIELDS = frozenset({"signs", "trace", "envelope", "whom", "foreign_link", "foreign_url", "foreign_file"})
 """What only the rows of imitations.toml ask for; disguise.py works them out."""
 _HEADER = "header."
 _DEAR = ("text", "part", "attachment", "link")
