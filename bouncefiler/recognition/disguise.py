@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from urllib.parse import unquote
 
@@ -24,20 +24,33 @@ MAX_SHOWN = 5
 
 def facts(case: Case, signs: frozenset[str], layout: Layout | None) -> Facts:
     """Return what rows of imitations.toml look at: their own fields, and those of any message."""
-    ways: dict[str, Callable[[], Iterable[str]]] = {
-        "signs": lambda: sorted(signs),
-        "trace": lambda: _trace(case, layout),
-        "envelope": lambda: (_envelope(case),),
-        "whom": lambda: islice(named(case), MAX_SHOWN),
-        "foreign_link": lambda: islice(_foreign(case, case.message.links), MAX_SHOWN),
-        "foreign_url": lambda: islice(_foreign(case, (*case.message.links, *_urls(case.human))), MAX_SHOWN),
-        "foreign_file": lambda: islice(_foreign_files(case), MAX_SHOWN) if case.message.files else (),
-    }
 
     def own(name: str) -> str:
-        return " ".join(ways[name]())
+        match name:
+            case "signs":
+                return " ".join(sorted(signs))
+            case "trace":
+                return " ".join(_trace(case, layout))
+            case "envelope":
+                return _envelope(case)
+            case "whom":
+                return _shown(named(case))
+        return _shown(_foreign_things(case, name))
 
     return Facts(own, IMITATION_FIELDS, case)
+
+
+def _shown(values: Iterable[str]) -> str:
+    return " ".join(islice(values, MAX_SHOWN))
+
+
+def _foreign_things(case: Case, field: str) -> Iterable[str]:
+    """Return what a field of imitations.toml that begins with foreign_ asks for."""
+    if field == "foreign_link":
+        return _foreign(case, case.message.links)
+    if field == "foreign_url":
+        return _foreign(case, (*case.message.links, *_urls(case.human)))
+    return _foreign_files(case) if case.message.files else ()
 
 
 def _trace(case: Case, layout: Layout | None) -> Iterator[str]:
