@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 
 from bouncefiler import inquiry
 from bouncefiler.backscatter import advice, diagnosis, incident, volume
@@ -58,7 +59,7 @@ class Lookout:
         """Find out, as far as that is possible now, who sent what came back. Raises StoreBroken, and as `elsewhere`."""
         if not self.store.pending(now, limit=1):
             return
-        names = self.names().within(DNS_SECONDS)
+        names = cache(lambda: self.names().within(DNS_SECONDS))  # where nothing is signed, nobody is asked
         witnesses = inquiry.Witnesses(lambda header, domains: _prove(header, domains, names), elsewhere, is_shared)
         inquiry.inquire(self.store, self._owner(), witnesses, now, stopping)
 
@@ -179,12 +180,12 @@ class Lookout:
         return Burst(today.messages, today.recipients, today.strangers, usual)
 
 
-def _prove(header: bytes, domains: Collection[str], names: NameService) -> Sequence[Proof]:
+def _prove(header: bytes, domains: Collection[str], names: Callable[[], NameService]) -> Sequence[Proof]:
     if not may_be_signed(header, domains):
         return ()
     from bouncefiler.edge import dkim  # noqa: PLC0415 - takes a tenth of a second to load
 
-    return dkim.prove(header, names.txt, domains=domains, whole=False)
+    return dkim.prove(header, names().txt, domains=domains, whole=False)
 
 
 def is_shared(domain: str) -> bool:
