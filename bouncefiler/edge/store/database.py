@@ -147,6 +147,7 @@ def make_durable(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA journal_mode = WAL").fetchone()
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA journal_size_limit = 4194304")
+    db.execute("PRAGMA cache_size = -512")  # KiB: each of a hundred accounts in one process has its own
     db.execute("PRAGMA foreign_keys = ON")
 
 
