@@ -20,9 +20,10 @@ from imapclient import imap_utf7
 
 from bouncefiler.edge import imap
 from bouncefiler.edge.imap import FolderInfo, Names
-from bouncefiler.edge.imap.commands import Ask
-from bouncefiler.edge.imap.pipe import Pipe
+from bouncefiler.edge.imap.commands import Fetch
+from bouncefiler.edge.imap.fetched import Fetched
 from bouncefiler.edge.imap.reader import compressing
+from bouncefiler.edge.imap.wire import Wire
 from bouncefiler.errors import (
     AccountError,
     CannotMove,
@@ -887,25 +888,28 @@ def test_a_first_clean_takes_few_turns(dovecot: Dovecot) -> None:
 
 @pytest.mark.dovecot
 def test_a_move_need_not_wait_until_somebody_reads(dovecot: Dovecot, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that cannot get rid of one answer does not begin with the next command."""
+    """A server that cannot get rid of one answer does not begin with the next command; and no turn is lost for that."""
     server, _ = someone(dovecot, *(mail(n) for n in range(1, 7)))
-    unread: list[bool] = []
-    begin = Pipe.begin
+    taken: list[int] = []
+    take = Fetch.take
 
-    def noting(pipe: Pipe, *texts: bytes) -> list[Ask]:
-        unread.append(not pipe.idle)
-        return begin(pipe, *texts)
+    def noting(fetch: Fetch, wire: Wire, parts: list[bytes], item: Fetched | None) -> bool:
+        taken.extend((item.uid,) if item and item.uid else ())
+        return take(fetch, wire, parts, item)
 
-    with imap.open_account(server, PASSWORD) as account:
+    monkeypatch.setattr(Fetch, "take", noting)
+    line = Line()
+    with imap.open_account(server, PASSWORD, line) as account:
         state = opened(account)
         planned = batch_of(account, state, [1, 2])
+        turns = line.now.turns
         ahead = account.read(state, [3, 4], 1_000)
-        monkeypatch.setattr(Pipe, "begin", noting)
         moved = account.begin_move(planned)
 
-        assert unread == [False]
+        assert taken == [3, 4]
         assert sorted(moved().uids or ()) == [1, 2]
         assert [reading.uid for reading in ahead] == [3, 4]
+        assert line.now.turns == turns + 1
 
 
 @pytest.mark.dovecot

@@ -7,6 +7,7 @@ received already, and lies in a buffer of TLS or of ours, is not seen; and nothi
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,7 +79,7 @@ class IdlePipe(Pipe):
         self.attend()
         super().send(*commands)
 
-    def drain(self) -> None:
+    def drain(self, but: Sequence[Command[Any]] = ()) -> None:
         """See Pipe."""
         self.attend()
-        super().drain()
+        super().drain(but)

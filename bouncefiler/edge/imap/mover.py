@@ -103,8 +103,8 @@ class ImapAccount(ImapSentReader):
             encoded(self._names.to_server(batch.to)),
         )
         with in_our_words(self._server):
-            self._pipe.drain()  # a server does one thing after the other: what is still to be read would hold it up
             sent = self._pipe.begin(command)
+            self._pipe.drain(but=sent)  # a server does one thing after the other: what is still to be read holds it up
         return partial(self._moved, batch, command, sent)
 
     def _moved(self, batch: MoveBatch, command: bytes, sent: Sequence[Ask]) -> Moved:

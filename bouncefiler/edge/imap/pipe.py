@@ -94,9 +94,9 @@ class Pipe:
         lines = tuple(line for command in commands for line in command.kept)
         return tuple(replace(reply, lines=lines) for reply in replies)
 
-    def drain(self) -> None:
-        """Read all answers that are on their way."""
-        while self._flying:
+    def drain(self, but: Sequence[Command[Any]] = ()) -> None:
+        """Read all answers that are on their way, but those to the last commands that were sent."""
+        while any(command not in but for command in self._flying):
             self._advance()
 
     def _end_of(self, command: Command[Any]) -> Reply:
