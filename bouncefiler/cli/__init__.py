@@ -53,7 +53,7 @@ Exit codes:
   74  the state file is damaged or can't be written
   75  busy, throttled, or stopped to ask   try again later
   76  the certificate isn't trusted, or the server can't move mail safely
-  77  the password was refused
+  77  the password, or the access token, was refused
   78  the configuration or the password's source is wrong
 """
 
