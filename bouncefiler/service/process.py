@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import signal
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from threading import Thread
 from types import FrameType
 
 from bouncefiler.service.clock import Clock, Limits
@@ -28,8 +30,38 @@ def run_service(
     one's error. Raises what `load` raises at the start, and ConfigError when it gives no jobs.
     """
     service = Service(load, notify, watchdog_interval, clock or Clock(), limits or Limits())
-    with _signals(service):
+    with _woken_by_signals(service), _signals(service):
         return service.run()
+
+
+@contextmanager
+def _woken_by_signals(service: Service) -> Iterator[None]:
+    """Have a signal end the wait for messages, whichever thread it comes to, and in whatever moment.
+
+    Python calls a handler when the main thread next does something. One that arrives right before that thread falls
+    asleep, or in another thread, would not wake it: then systemd would wait, too.
+    """
+    ear, mouth = socket.socketpair()
+    mouth.settimeout(0)  # so wants signal.set_wakeup_fd
+
+    def listen() -> None:
+        while ear.recv(64):
+            service.post(_nothing)
+
+    listener = Thread(target=listen, name="signals", daemon=True)
+    before = signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
+    listener.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        mouth.close()
+        listener.join()
+        ear.close()
+
+
+def _nothing() -> None:
+    """What there is to do for a signal, its handler does."""
 
 
 @contextmanager

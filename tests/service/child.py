@@ -4,13 +4,17 @@
 
 ACCOUNTS is a file with a name on each line; "wrong" in it stands for a configuration with an error. Each run prints
 `NAME begins`, then does batches until it is asked to stop: it prints `NAME batch`, and each takes one line on stdin.
-A name that begins with "idle" stands for an account with nothing to do.
+A name that begins with "idle" stands for an account with nothing to do; one with "signalled", for a SIGTERM that comes
+to the thread which works for that account.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
+import time
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -27,6 +31,9 @@ def say(text: str) -> None:
 
 def work(name: str, tick: Tick) -> None:
     say(f"{name} begins")
+    if name.startswith("signalled"):  # the main thread sleeps, and is not woken by what comes to another one
+        time.sleep(0.5)
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
     while not name.startswith("idle") and not tick.stopping():
         say(f"{name} batch")
         sys.stdin.readline()

@@ -89,6 +89,13 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Child]]:
         child.manager.close()
 
 
+def test_a_signal_that_comes_to_another_thread_is_heard_at_once(start: Callable[..., Child]) -> None:
+    """So is one that comes right before the main thread falls asleep: neither would wake it."""
+    child = start("signalled", BOUNCEFILER_TEST_PULSE="300")
+
+    child.wait_for("STOPPING=1")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_the_service_between_two_batches(start: Callable[..., Child], number: signal.Signals) -> None:
     """SIGTERM and SIGINT let the batch in hand be finished, begin no other, and the exit code is 0."""
