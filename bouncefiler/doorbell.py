@@ -70,7 +70,8 @@ class Doorbell:
     def _order(self, order: Callable[[], None]) -> None:
         self._orders.put(order)
         if self._bell is not None:
-            self._bell.send(b"!")
+            with suppress(BrokenPipeError):  # it was awake, and has obeyed this order already: that to end
+                self._bell.send(b"!")
 
     # in the doorbell's thread
 
