@@ -3,13 +3,13 @@
     BouncefilerError
     ├── ConfigError              the file is wrong: names file, key, expectation       exit 78
     ├── CredentialError          no password found: lists where it looked              exit 78
-    │   └── NoToken              the program that gives tokens gave none: wait          exit 78
+    │   └── NoToken              the program that gives tokens gave none: wait         exit 78
     ├── AccountError             the server, or the way to it                          exit 76
     │   ├── Unreachable          network, time-out, connection lost: wait              exit 69
     │   │   └── Throttled        the server asked for a pause: wait at least that long exit 75
     │   ├── Untrusted            certificate or TLS not as configured: send nothing    exit 76
     │   ├── LoginRefused         wrong password: stop, retrying locks accounts         exit 77
-    │   │   └── TokenRefused     the next token may be taken: wait                      exit 77
+    │   │   └── TokenRefused     the next token may be taken: wait                     exit 77
     │   ├── FolderMissing        no such folder and none could be created              exit 73
     │   ├── FolderRenumbered     UIDVALIDITY changed under the plan: plan again        exit 75
     │   ├── OverQuota            the target has no room: wait an hour or more          exit 73

@@ -107,22 +107,13 @@ def password(
     write to use them; NoToken where it is a token that is missing.
     """
     if isinstance(source, TokenCommand):
-        return _token(source, _token_of(account, user), child_environ(environ, hidden), patience)
+        secret = _token_of(account, user)
+        try:
+            return _checked_token(_found(source, secret, environ, hidden, patience), secret, _place(source))
+        except CredentialError as exc:
+            raise NoToken(str(exc)) from None
     secret = _password_of(account, user)
     return _checked(_found(source, secret, environ, hidden, patience), _place(source))
-
-
-def _token(source: TokenCommand, secret: _Secret, environ: Mapping[str, str], patience: Patience) -> str:
-    try:
-        token = _from_command(source.argv, secret, environ, patience.command).strip()
-    except CredentialError as exc:
-        raise NoToken(str(exc)) from None
-    if not _TOKEN.fullmatch(token):
-        raise NoToken(
-            f"what {_place(source)} prints is no access token (RFC 6750, 2.1); run the command of {secret.key} by "
-            "hand: the first line has to be the token and nothing else"
-        )
-    return token
 
 
 def notify_urls(
@@ -232,6 +223,16 @@ def _checked(found: str, place: str) -> str:
         # A line break would end the LOGIN command there and start another (RFC 3501, 9: no CR, LF or NUL in `quoted`).
         raise CredentialError(f"the password from {place} has a line break or a NUL in it")
     return found
+
+
+def _checked_token(found: str, secret: _Secret, place: str) -> str:
+    token = found.strip()
+    if not _TOKEN.fullmatch(token):
+        raise CredentialError(
+            f"what {place} prints is no access token (RFC 6750, 2.1); run the command of {secret.key} by hand: the "
+            "first line has to be the token and nothing else"
+        )
+    return token
 
 
 def _checked_urls(found: str, secret: _Secret, place: str) -> tuple[str, ...]:
