@@ -279,11 +279,6 @@ def pages(reader: Reader, ledger: Ledger, task: Task) -> Iterator[Plan]:
         yield from _folder_pages(reader, ledger, folder, task)
 
 
-def _looks_back(ledger: Ledger, scope: Scope) -> bool:
-    """Whether there is a whole folder to go through, in which something to file must be expected."""
-    return scope.everything or any(ledger.watermark(folder) is None for folder in scope.folders)
-
-
 def _folder_pages(reader: Reader, ledger: Ledger, folder: str, task: Task) -> Iterator[Plan]:
     scope, recogniser = task.scope, task.recogniser
     state = reader.state(folder)
@@ -583,6 +578,11 @@ def clean(account: Account, journal: Journal, task: Task, watcher: Watcher) -> R
             work.begin(plan)
             work.end()
     return work.report
+
+
+def _looks_back(ledger: Ledger, scope: Scope) -> bool:
+    """Whether there is a whole folder to go through, in which something to file must be expected."""
+    return scope.everything or any(ledger.watermark(folder) is None for folder in scope.folders)
 
 
 @dataclass(slots=True)

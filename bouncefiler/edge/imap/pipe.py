@@ -95,7 +95,7 @@ class Pipe:
         return tuple(replace(reply, lines=lines) for reply in replies)
 
     def drain(self, but: Sequence[Command[Any]] = ()) -> None:
-        """Read all answers that are on their way, but those to the last commands that were sent."""
+        """Read all answers that are on their way, without those to some commands that wait behind them."""
         while any(command not in but for command in self._flying):
             self._advance()
 

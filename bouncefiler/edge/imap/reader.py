@@ -383,10 +383,9 @@ class ImapReader:
         with in_our_words(self._server):
             self._pipe.drain()  # UIDs of the old folder are not to be taken for those of the new one
         self._selected = None  # RFC 3501, 6.3.1: nor is the old one any more, whatever the answer
-        opening, self._opening = self._opening, None
-        if opening is None or opening.status != "OK" or (name, self._verb) != ("INBOX", self._VERB):
-            opening = self._ask(self._verb + b" " + encoded(name))[0]
-        reply = opening
+        reply, self._opening = self._opening, None
+        if reply is None or reply.status != "OK" or (name, self._verb) != ("INBOX", self._VERB):
+            reply = self._ask(self._verb + b" " + encoded(name))[0]
         if reply.status != "OK":
             error = self._refusal(f"open the folder {folder!r}", reply)
             if isinstance(error, Unreachable) or not self._missing(name):
