@@ -2,7 +2,7 @@
 
 A turn is a client's going on when the server had answered everything it was asked: what costs a round trip on a line
 that has a delay. A command sent while an earlier one is still being answered costs none. Seen from here the server may
-have answered what the client has not read yet, so for a client that pipelines the number is an upper bound.
+have answered what the client has not read yet, so of one that pipelines the number is no bound of the round trips.
 """
 
 from __future__ import annotations
