@@ -104,6 +104,16 @@ class Bench:
         self.accounts.append(account)
         return account
 
+    def reload_while_busy(self) -> tuple[Account, Account]:
+        """Load other jobs while a run is held; return the account of that run, and the one in its place."""
+        old = self.watch(hold=Event())
+        self.begin()
+        assert old.begun.wait(PATIENCE)
+        self.accounts = []
+        new = self.watch()
+        self.service.reload()
+        return old, new
+
     def begin(self) -> None:
         self.service.begin()
         self.service.turn()

@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 
 from bouncefiler.errors import ConfigError, LoginRefused, Throttled, Unreachable
-from tests.service.bench import HOUR, PATIENCE, Bench
+from tests.service.bench import HOUR, Bench
 
 
 def test_reload_replaces_the_jobs(bench: Bench) -> None:
@@ -59,12 +59,7 @@ def test_reload_is_told_to_systemd(bench: Bench) -> None:
 
 def test_new_job_waits_for_the_end_of_the_old_one(bench: Bench) -> None:
     """A run that is going on at a reload is asked to stop; the next one begins when it has ended and closed."""
-    old = bench.watch(hold=Event())
-    bench.begin()
-    assert old.begun.wait(PATIENCE)
-    bench.accounts = []
-    new = bench.watch()
-    bench.service.reload()
+    old, new = bench.reload_while_busy()
     bench.machine.go_on(400)
     bench.service.turn()
     assert old.tick is not None
@@ -82,12 +77,7 @@ def test_new_job_waits_for_the_end_of_the_old_one(bench: Bench) -> None:
 
 def test_reload_during_a_reload_runs_only_the_last(bench: Bench) -> None:
     """Of two configurations that came during one long run only the second takes effect."""
-    first = bench.watch(hold=Event())
-    bench.begin()
-    assert first.begun.wait(PATIENCE)
-    bench.accounts = []
-    second = bench.watch()
-    bench.service.reload()
+    first, second = bench.reload_while_busy()
     bench.accounts = []
     third = bench.watch()
     bench.service.reload()

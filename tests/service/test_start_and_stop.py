@@ -50,12 +50,7 @@ def test_stop_lets_the_batch_in_hand_be_finished(bench: Bench) -> None:
 
 def test_stop_during_a_reload_starts_nothing_new(bench: Bench) -> None:
     """An account whose old run is still going on when the service is stopped does not run again."""
-    old = bench.watch(hold=Event())
-    bench.begin()
-    assert old.begun.wait(PATIENCE)
-    bench.accounts = []
-    new = bench.watch()
-    bench.service.reload()
+    old, new = bench.reload_while_busy()
 
     bench.service.stop()
     bench.service.reload()
