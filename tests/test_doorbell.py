@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 
 import pytest
@@ -124,3 +124,28 @@ def settle(bell: Doorbell) -> None:
     done = threading.Event()
     bell._order(done.set)
     assert done.wait(PATIENCE)
+
+
+def test_it_can_be_closed_when_its_thread_was_awake_and_has_ended_before_it_is_rung(
+    monkeypatch: pytest.MonkeyPatch, ends: tuple[socket.socket, socket.socket]
+) -> None:
+    """Between the order to end and the ring, the thread may obey and hang up."""
+    bell = Doorbell()
+    bell.watch(ends[0].fileno(), lambda: None)
+    settle(bell)
+    thread, orders = bell._thread, bell._orders
+
+    class Awake(SimpleQueue[Callable[[], None]]):
+        def put(self, order: Callable[[], None], *_: object) -> None:
+            assert thread
+            assert bell._bell
+            orders.put(order)
+            bell._bell.send(b"!")
+            thread.join(PATIENCE)
+
+    monkeypatch.setattr(bell, "_orders", Awake())
+    bell._orders.get_nowait = orders.get_nowait  # type: ignore[method-assign]
+    bell.close()
+
+    assert thread
+    assert not thread.is_alive()
